@@ -1,0 +1,56 @@
+# Mercato. `make run` is all that a fresh Debian needs; `make help` lists the rest.
+# Everything is built with one profile, --release, so that RocksDB's C++ is compiled once.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run demo test bench fmt lint ci deps test-deps test-packages nak
+
+# ccache makes a rebuilt RocksDB cheap; a new shell may not have ~/.cargo/bin on its PATH.
+export PATH := $(addsuffix :,$(wildcard /usr/lib/ccache))$(PATH):$(HOME)/.cargo/bin
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+
+run: deps ## Install what is missing, build, and start the relay
+	cargo run --release --locked --package mercato -- relay
+
+demo: deps ## Show a relay, a customer and providers at work
+	cargo run --release --locked --package mercato -- demo
+
+# The tests start the real binary, so it is built first.
+test: test-deps ## Run every test
+	cargo build --release --locked --workspace
+	cargo test --release --locked --workspace
+
+bench: deps ## Run the benchmarks
+	cargo bench --locked --workspace
+
+fmt: ## Format the code
+	cargo fmt --all
+
+lint: deps ## Check the formatting, and run clippy with warnings denied
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+ci: ## Run what continuous integration runs
+	.ci/run
+
+deps:
+	@scripts/install-deps build
+
+JS := tests/clients/js
+JS_MODULES := $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(wildcard $(JS)/package-lock.json))
+
+test-deps: test-packages $(JS_MODULES)
+
+test-packages:
+	@scripts/install-deps test
+
+# npm writes this file last, so it dates the installation.
+$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json | test-packages
+	npm ci --no-audit --no-fund --prefix $(JS)
+	@touch $@
+
+NAK_VERSION ?= latest
+nak: ## Build the client nak for the tests that use it; needs Go
+	GOBIN=$(CURDIR)/tests/clients/bin go install github.com/fiatjaf/nak@$(NAK_VERSION)

@@ -1,0 +1,3 @@
+//! One folder per rule.
+
+pub mod weighted_mean;

@@ -1,0 +1,50 @@
+//! What the rest of the relay holds of one client.
+
+use std::net::SocketAddr;
+use std::sync::{PoisonError, RwLock};
+
+use crate::nostr::Pubkey;
+use crate::outbox::Outbox;
+use crate::query::Lane;
+
+/// One client's shared half; the socket and the session stay with the connection's own task.
+#[derive(Debug)]
+pub struct Connection {
+    pub id: u64,
+    pub address: SocketAddr,
+    pub outbox: Outbox,
+    /// Its queries, in the order they came.
+    pub lane: Lane,
+    authenticated: RwLock<Vec<Pubkey>>,
+}
+
+impl Connection {
+    pub fn new(id: u64, address: SocketAddr, max_outbound_bytes: usize) -> Self {
+        Self {
+            id,
+            address,
+            outbox: Outbox::new(max_outbound_bytes),
+            lane: Lane::default(),
+            authenticated: RwLock::default(),
+        }
+    }
+
+    /// Adds a key that this client has proved to hold (NIP-42). False when it had before.
+    pub fn authenticate(&self, pubkey: Pubkey) -> bool {
+        let mut keys = self.authenticated.write().unwrap_or_else(PoisonError::into_inner);
+        let new = !keys.contains(&pubkey);
+        if new {
+            keys.push(pubkey);
+        }
+        new
+    }
+
+    /// Runs `look` over the keys that this client has proved to hold.
+    pub fn with_keys<T>(&self, look: impl FnOnce(&[Pubkey]) -> T) -> T {
+        look(&self.authenticated.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn keys(&self) -> Vec<Pubkey> {
+        self.with_keys(<[Pubkey]>::to_vec)
+    }
+}

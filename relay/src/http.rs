@@ -1,0 +1,145 @@
+//! One port: WebSocket upgrades, the information document, and a word for browsers.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::relay::Shared;
+use crate::{info, websocket};
+
+type Answer = Response<Full<Bytes>>;
+
+/// Serves one TCP connection: any number of plain requests, or one upgrade.
+pub async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
+    let service = {
+        let shared = shared.clone();
+        service_fn(move |request| {
+            let shared = shared.clone();
+            async move { Ok::<_, Infallible>(answer(request, address, &shared)) }
+        })
+    };
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.http_patience())
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, %address, "a connection ended badly");
+    }
+}
+
+fn answer(request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>) -> Answer {
+    if request.method() == Method::OPTIONS {
+        return with_cors(text(StatusCode::NO_CONTENT, ""));
+    }
+    if is_upgrade(request.headers()) {
+        return upgrade(request, address, shared);
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
+    }
+    let wants_document = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("application/nostr+json"));
+    match (request.uri().path(), wants_document) {
+        (_, true) => with_cors(document(shared)),
+        ("/", false) => text(StatusCode::OK, "This is a Nostr relay. Use a Nostr client to connect.\n"),
+        _ => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
+    }
+}
+
+fn document(shared: &Shared) -> Answer {
+    let body = info::document(&shared.config, shared.own).to_string();
+    let mut answer = Response::new(Full::from(body));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/nostr+json"));
+    answer
+}
+
+fn text(status: StatusCode, body: &'static str) -> Answer {
+    let mut answer = Response::new(Full::from(body));
+    *answer.status_mut() = status;
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+}
+
+/// NIP-11 wants the document readable from any page.
+fn with_cors(mut answer: Answer) -> Answer {
+    for name in ["access-control-allow-origin", "access-control-allow-headers", "access-control-allow-methods"] {
+        answer.headers_mut().insert(name, HeaderValue::from_static("*"));
+    }
+    answer
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    let says = |name, word: &str| {
+        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
+        })
+    };
+    says(header::CONNECTION, "upgrade") && says(header::UPGRADE, "websocket")
+}
+
+/// RFC 6455's handshake; the conversation goes on in a task of its own.
+fn upgrade(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>) -> Answer {
+    let headers = request.headers();
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
+    let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| version == Some(b"13")) else {
+        let mut answer = text(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here\n");
+        answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return answer;
+    };
+    let accept = derive_accept_key(key.as_bytes());
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("").to_owned();
+    let admitted = match shared.admit(address) {
+        Ok(admitted) => admitted,
+        Err(status) => return text(status, "too many connections, try again later\n"),
+    };
+    let shared = shared.clone();
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        let config = Some(websocket::config(shared.config.limits.max_message_bytes));
+        // hyper's wrapper is left behind: an idle connection then costs its socket and its session.
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => {
+                let stream = parts.io.into_inner();
+                let socket =
+                    WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, config).await;
+                shared.converse(socket, host, admitted).await;
+            }
+            Err(upgraded) => {
+                let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, config).await;
+                shared.converse(socket, host, admitted).await;
+            }
+        }
+    });
+    let mut answer = text(StatusCode::SWITCHING_PROTOCOLS, "");
+    let headers = answer.headers_mut();
+    headers.remove(header::CONTENT_TYPE);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    answer
+}

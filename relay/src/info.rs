@@ -1,0 +1,45 @@
+//! The relay information document (NIP-11).
+
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::nostr::Pubkey;
+
+/// NIPs whose claims on a relay are met.
+const SUPPORTED_NIPS: [u16; 11] = [1, 2, 9, 11, 22, 40, 42, 65, 70, 89, 90];
+
+/// `own` is the key that signs leases and job states; `None` when the market is off.
+pub fn document(config: &Config, own: Option<Pubkey>) -> Value {
+    let (relay, limits) = (&config.relay, &config.limits);
+    let mut document = json!({
+        "name": relay.name,
+        "description": relay.description,
+        "supported_nips": SUPPORTED_NIPS,
+        "software": env!("CARGO_PKG_REPOSITORY"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "limitation": {
+            "max_message_length": limits.max_message_bytes,
+            "max_subscriptions": limits.max_subscriptions,
+            "max_limit": limits.max_limit,
+            "default_limit": limits.max_limit,
+            "max_subid_length": 64,
+            "max_event_tags": limits.max_tags,
+            "min_pow_difficulty": 0,
+            "auth_required": false,
+            "payment_required": false,
+            "restricted_writes": false,
+            "created_at_upper_limit": limits.created_at_future_s,
+        },
+    });
+    if limits.created_at_past_s > 0 {
+        document["limitation"]["created_at_lower_limit"] = limits.created_at_past_s.into();
+    }
+    let said = [("pubkey", &relay.pubkey), ("contact", &relay.contact), ("icon", &relay.icon)];
+    for (name, value) in said.into_iter().filter(|(_, value)| !value.is_empty()) {
+        document[name] = value.as_str().into();
+    }
+    if let Some(own) = own {
+        document["self"] = own.to_hex().into();
+    }
+    document
+}

@@ -1,0 +1,26 @@
+//! Mercato: a Nostr relay with built-in job scheduling.
+//!
+//! The main path of an event: `websocket` reads a message, `session` names its verb and checks what
+//! can be checked without I/O, `policy` may refuse it, `writer` asks the `market` about it and commits
+//! it in a group, then answers OK; `live` finds who waits for it. A REQ goes from `session` to `live`
+//! (what comes) and to `query` (what is there).
+//!
+//! ARCHITECTURE.md, beside the workspace's Cargo.toml, draws the whole house.
+
+pub mod clock;
+pub mod config;
+pub mod connection;
+mod http;
+mod info;
+pub mod ingest;
+pub mod live;
+pub mod market;
+pub mod nostr;
+pub mod outbox;
+pub mod policy;
+pub mod query;
+pub mod relay;
+pub mod session;
+pub mod store;
+mod websocket;
+pub mod writer;

@@ -1,0 +1,142 @@
+//! What the scheduler must tell the world, as events for the relay to sign (docs/market.md has the table).
+
+use mercato_scheduler::{Effect, End, JobView, ProviderId, Reason};
+
+use crate::nostr::kind;
+
+/// An event without its author and time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// 7000 for what happened, 30383 for how a job stands.
+    pub kind: u16,
+    /// In order.
+    pub tags: Vec<Vec<String>>,
+    /// For people; machines have the tags.
+    pub content: String,
+}
+
+/// The event that tells of `effect`. `request` is the job's request as JSON, for a lease.
+pub fn draft(effect: &Effect, request: Option<&str>) -> Draft {
+    match effect {
+        Effect::AnnounceLease { job, customer, provider, attempt, lease, expires_at_ms, seed, why } => {
+            let mut tags = vec![
+                tag("status", ["assigned"]),
+                tag("e", [hex(&job.0)]),
+                tag("p", [hex(&provider.0)]),
+                tag("p", [hex(&customer.0)]),
+                tag("attempt", [attempt.to_string()]),
+                tag("lease", [lease.to_string()]),
+                tag("deadline", [seconds(*expires_at_ms).to_string()]),
+            ];
+            tags.extend(request.map(|request| tag("request", [request])));
+            tags.push(tag("why", why.iter().flat_map(|(term, value)| [(*term).to_owned(), value.to_string()])));
+            tags.push(tag("seed", [format!("{seed:016x}")]));
+            Draft { kind: kind::JOB_FEEDBACK, tags, content: String::new() }
+        }
+        Effect::AnnounceWithdrawal { job, customer, provider, lease, attempt, reason } => {
+            let words = reason.to_string();
+            let tags = vec![
+                tag("status", ["withdrawn", &words]),
+                tag("e", [hex(&job.0)]),
+                tag("p", [hex(&provider.0)]),
+                tag("p", [hex(&customer.0)]),
+                tag("attempt", [attempt.to_string()]),
+                tag("lease", [lease.to_string()]),
+                reason_tag(*attempt, provider, reason),
+            ];
+            Draft { kind: kind::JOB_FEEDBACK, tags, content: format!("Lease {lease} is withdrawn: {words}.") }
+        }
+        Effect::AnnounceEnd { job, customer, provider, end, reasons } => {
+            let words = end_words(end);
+            let mut tags = vec![tag("status", [end_status(end), words]), tag("e", [hex(&job.0)])];
+            tags.extend(provider.iter().map(|provider| tag("p", [hex(&provider.0)])));
+            tags.push(tag("p", [hex(&customer.0)]));
+            tags.push(tag("end", [end_word(end)]));
+            if let End::Succeeded { result } = end {
+                tags.push(tag("result", [hex(&result.0)]));
+            }
+            tags.extend(reasons.iter().map(|(attempt, provider, reason)| reason_tag(*attempt, provider, reason)));
+            Draft { kind: kind::JOB_FEEDBACK, tags, content: end_content(words, reasons) }
+        }
+        Effect::AnnounceState { view } => state(view),
+    }
+}
+
+fn state(view: &JobView) -> Draft {
+    let mut tags = vec![
+        tag("d", [hex(&view.job.0)]),
+        tag("e", [hex(&view.job.0)]),
+        tag("k", [view.kind.to_string()]),
+        tag("p", [hex(&view.customer.0)]),
+    ];
+    tags.extend(view.provider.map(|provider| tag("p", [hex(&provider.0)])));
+    tags.push(tag("status", [view.status.as_str()]));
+    tags.push(tag("customer", [hex(&view.customer.0)]));
+    tags.extend(view.provider.map(|provider| tag("provider", [hex(&provider.0)])));
+    tags.push(tag("attempt", [view.attempt.to_string()]));
+    if let Some(lease) = view.lease {
+        tags.push(tag("lease", [lease.to_string()]));
+        tags.extend(view.expires_at_ms.map(|at_ms| tag("lease_deadline", [seconds(at_ms).to_string()])));
+    }
+    tags.push(tag("deadline", [seconds(view.deadline_ms).to_string()]));
+    tags.extend(view.amount_msat.map(|amount| tag("amount", [amount.to_string()])));
+    tags.extend(view.result.map(|result| tag("result", [hex(&result.0)])));
+    Draft { kind: kind::JOB_STATE, tags, content: String::new() }
+}
+
+/// Whether a 30383 with this status is the last of its job.
+pub fn is_final(status: &str) -> bool {
+    matches!(status, "succeeded" | "failed" | "cancelled" | "expired")
+}
+
+/// NIP-90's word, and ours where it has none.
+fn end_status(end: &End) -> &'static str {
+    match end {
+        End::Succeeded { .. } => "success",
+        End::Failed | End::Expired => "error",
+        End::Cancelled => "cancelled",
+    }
+}
+
+fn end_word(end: &End) -> &'static str {
+    match end {
+        End::Succeeded { .. } => "succeeded",
+        End::Failed => "failed",
+        End::Cancelled => "cancelled",
+        End::Expired => "expired",
+    }
+}
+
+fn end_words(end: &End) -> &'static str {
+    match end {
+        End::Succeeded { .. } => "the job has its result",
+        End::Failed => "the job failed",
+        End::Cancelled => "the customer cancelled the job",
+        End::Expired => "the deadline of the job passed",
+    }
+}
+
+fn end_content(words: &str, reasons: &[(u32, ProviderId, Reason)]) -> String {
+    let mut content = words.to_owned();
+    for (attempt, provider, reason) in reasons {
+        content.push_str(&format!("\nattempt {attempt}, {}: {reason}", hex(&provider.0)));
+    }
+    content
+}
+
+fn reason_tag(attempt: u32, provider: &ProviderId, reason: &Reason) -> Vec<String> {
+    tag("reason", [attempt.to_string(), hex(&provider.0), reason.as_str().to_owned(), reason.to_string()])
+}
+
+fn tag<T: Into<String>>(name: &str, values: impl IntoIterator<Item = T>) -> Vec<String> {
+    std::iter::once(name.to_owned()).chain(values.into_iter().map(Into::into)).collect()
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    const_hex::encode(bytes)
+}
+
+/// Rounded up: nobody is told of a deadline that comes before the real one.
+fn seconds(at_ms: u64) -> u64 {
+    at_ms.div_ceil(1_000)
+}

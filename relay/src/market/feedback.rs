@@ -1,0 +1,40 @@
+//! Job feedback, kind 7000 (NIP-90): what a provider says about its work.
+
+use mercato_scheduler::Feedback;
+
+use super::tag::{self, Malformed, Tags, shown};
+use crate::nostr::Event;
+
+/// Reads what `event` says by its `status` tag.
+pub fn parse(event: &Event, tags: &Tags) -> Result<Feedback, Malformed> {
+    let status = tags.only("status")?.unwrap_or_default();
+    match status.first().map_or("", String::as_str) {
+        "processing" => Ok(Feedback::Processing),
+        "partial" => Ok(Feedback::Partial),
+        "success" => Ok(Feedback::Success),
+        "error" => Ok(Feedback::Error { reason: reason(status, event) }),
+        "payment-required" => Ok(Feedback::PaymentRequired { amount_msat: amount_msat(tags)? }),
+        unknown => {
+            let known = "payment-required processing error success partial";
+            Err(Malformed::new("status", format!("unknown status {}, not one of {known}", shown(unknown))))
+        }
+    }
+}
+
+/// The lease number that the sender names, if any.
+pub fn lease(tags: &Tags) -> Result<Option<u64>, Malformed> {
+    tags.only_whole("lease")
+}
+
+/// NIP-90 puts the details behind the status; many clients put them in the content.
+fn reason(status: &[String], event: &Event) -> String {
+    match status.get(1).filter(|words| !words.is_empty()) {
+        Some(words) => words.clone(),
+        None => event.content(),
+    }
+}
+
+fn amount_msat(tags: &Tags) -> Result<Option<u64>, Malformed> {
+    let amount = tags.only("amount")?.and_then(<[String]>::first);
+    amount.map(|amount| tag::whole("amount", amount)).transpose()
+}

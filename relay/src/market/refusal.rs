@@ -1,0 +1,25 @@
+//! The scheduler's refusals in the words of NIP-01: a machine prefix, then a text for people.
+
+use mercato_scheduler::Refusal;
+
+/// The text of `OK false`.
+pub fn text(refusal: &Refusal) -> String {
+    format!("{}: {refusal}", prefix(refusal))
+}
+
+/// `restricted`: it is not for you. `blocked`: it is for nobody any more. `rate-limited`: later. `invalid`: never.
+fn prefix(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::DuplicateJob | Refusal::DuplicateResult => "duplicate",
+        Refusal::NotTheCustomer | Refusal::NeverLeased | Refusal::StaleLease { .. } => "restricted",
+        Refusal::AlreadyEnded { .. } => "blocked",
+        Refusal::TooManyJobs { .. }
+        | Refusal::TooManyJobsOfCustomer { .. }
+        | Refusal::TooManyProviders { .. } => "rate-limited",
+        Refusal::UnknownJob
+        | Refusal::WrongResultKind { .. }
+        | Refusal::DeadlinePassed
+        | Refusal::InvalidRequest(_)
+        | Refusal::InvalidAdvert(_) => "invalid",
+    }
+}

@@ -1,0 +1,46 @@
+//! Kinds, and how NIP-01 says each range is kept.
+
+/// NIP-09 deletion request.
+pub const DELETION: u16 = 5;
+/// NIP-90 job feedback.
+pub const JOB_FEEDBACK: u16 = 7000;
+/// Liveness of a provider that does not authenticate (docs/market.md).
+pub const PROVIDER_HEARTBEAT: u16 = 11998;
+/// NIP-42 authentication.
+pub const AUTH: u16 = 22242;
+/// State of a job, signed by the relay (docs/market.md).
+pub const JOB_STATE: u16 = 30383;
+/// NIP-89 advert of what a provider does.
+pub const PROVIDER_ADVERT: u16 = 31990;
+
+/// How many events of a kind a relay keeps, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// All of them.
+    Regular,
+    /// The newest of an author.
+    Replaceable,
+    /// None: only delivered to who listens.
+    Ephemeral,
+    /// The newest of an author and `d` tag.
+    Addressable,
+}
+
+pub fn retention(kind: u16) -> Retention {
+    match kind {
+        0 | 3 | 10000..=19999 => Retention::Replaceable,
+        20000..=29999 => Retention::Ephemeral,
+        30000..=39999 => Retention::Addressable,
+        _ => Retention::Regular,
+    }
+}
+
+/// NIP-90 job requests.
+pub fn is_job_request(kind: u16) -> bool {
+    (5000..=5999).contains(&kind)
+}
+
+/// NIP-90 job results.
+pub fn is_job_result(kind: u16) -> bool {
+    (6000..=6999).contains(&kind)
+}

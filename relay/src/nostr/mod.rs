@@ -1,0 +1,12 @@
+//! Nostr's wire, without I/O: what bytes mean, and whether they are well-formed.
+
+pub mod event;
+pub mod filter;
+pub mod hex;
+pub mod json;
+pub mod kind;
+pub mod message;
+
+pub use event::{Event, EventError, EventId, EventView, IndexTags, Pubkey};
+pub use filter::{Filter, FilterError, FilterLimits};
+pub use message::{ClientMessage, MessageError, MessageLimits};

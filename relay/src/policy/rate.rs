@@ -1,0 +1,119 @@
+//! Rate limits by address and by author, one token bucket each (governor).
+
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::config::{LimitsConfig, Network};
+use crate::nostr::{Pubkey, kind};
+
+/// Keys remembered before the ones that are full again are dropped.
+const SHRINK_ABOVE: usize = 10_000;
+
+#[derive(Debug)]
+pub struct Rates {
+    event_ip: Bucket<IpAddr>,
+    event_pubkey: Bucket<Pubkey>,
+    job_pubkey: Bucket<Pubkey>,
+    req_ip: Bucket<IpAddr>,
+    auth_ip: Bucket<IpAddr>,
+    exempt: Vec<Network>,
+}
+
+/// One kind of limit; `None` when the operator turned it off.
+#[derive(Debug)]
+struct Bucket<K: Hash + Eq + Clone>(Option<DefaultKeyedRateLimiter<K>>);
+
+impl Rates {
+    pub fn new(limits: &LimitsConfig) -> Self {
+        Self {
+            event_ip: Bucket::new(limits.event_rate_ip, limits.event_burst_ip),
+            event_pubkey: Bucket::new(limits.event_rate_pubkey, limits.event_burst_pubkey),
+            job_pubkey: Bucket::new(limits.job_rate_pubkey, limits.job_burst_pubkey),
+            req_ip: Bucket::new(limits.req_rate_ip, limits.req_burst_ip),
+            auth_ip: Bucket::new(limits.auth_rate_ip, limits.auth_burst_ip),
+            exempt: limits.exempt.clone(),
+        }
+    }
+
+    pub fn is_exempt(&self, ip: IpAddr) -> bool {
+        self.exempt.iter().any(|network| network.contains(ip))
+    }
+
+    /// An EVENT message, before its author is known to be who it says.
+    pub fn event_from(&self, ip: IpAddr) -> bool {
+        self.is_exempt(ip) || self.event_ip.allows(client(ip))
+    }
+
+    /// An event whose signature was good.
+    pub fn event_by(&self, ip: IpAddr, author: &Pubkey, event_kind: u16) -> bool {
+        self.is_exempt(ip)
+            || (self.event_pubkey.allows(*author)
+                && (!kind::is_job_request(event_kind) || self.job_pubkey.allows(*author)))
+    }
+
+    pub fn req_from(&self, ip: IpAddr) -> bool {
+        self.is_exempt(ip) || self.req_ip.allows(client(ip))
+    }
+
+    pub fn auth_from(&self, ip: IpAddr) -> bool {
+        self.is_exempt(ip) || self.auth_ip.allows(client(ip))
+    }
+}
+
+/// Who counts as one client: an IPv4 address, or the /64 that one IPv6 customer is given.
+pub fn client(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Bucket<K> {
+    fn new(per_second: u32, burst: u32) -> Self {
+        let Some(rate) = NonZeroU32::new(per_second) else { return Self(None) };
+        let burst = NonZeroU32::new(burst).unwrap_or(rate);
+        Self(Some(RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))))
+    }
+
+    fn allows(&self, key: K) -> bool {
+        let Some(limiter) = &self.0 else { return true };
+        if limiter.len() > SHRINK_ABOVE {
+            limiter.retain_recent();
+        }
+        limiter.check_key(&key).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rates() -> Rates {
+        let limits = LimitsConfig { event_rate_ip: 1, event_burst_ip: 2, ..LimitsConfig::default() };
+        Rates::new(&limits)
+    }
+
+    #[test]
+    fn a_client_is_stopped_after_its_burst_and_its_neighbour_is_not() {
+        let (rates, ip) = (rates(), |text: &str| text.parse().unwrap());
+        assert!(rates.event_from(ip("10.0.0.1")));
+        assert!(rates.event_from(ip("10.0.0.1")));
+        assert!(!rates.event_from(ip("10.0.0.1")));
+        assert!(rates.event_from(ip("10.0.0.2")));
+    }
+
+    #[test]
+    fn one_ipv6_customer_is_one_client_and_loopback_is_exempt() {
+        let (rates, ip) = (rates(), |text: &str| text.parse().unwrap());
+        assert!(rates.event_from(ip("2001:db8::1")));
+        assert!(rates.event_from(ip("2001:db8::2")));
+        assert!(!rates.event_from(ip("2001:db8::3")));
+        assert!((0..100).all(|_| rates.event_from(ip("127.0.0.1"))));
+    }
+}

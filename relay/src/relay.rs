@@ -1,0 +1,251 @@
+//! The relay as a whole: opens the store, starts the threads, listens, and stops in good order.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use hyper::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio_tungstenite::WebSocketStream;
+
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::live::Live;
+use crate::market::{Audiences, Market, MarketKeys};
+use crate::nostr::Pubkey;
+use crate::outbox::Closing;
+use crate::policy::Policies;
+use crate::policy::rate::{self, Rates};
+use crate::query::QueryPool;
+use crate::session::{self, Rules, Session};
+use crate::store::Store;
+use crate::writer::{self, MarketSeat, WriterHandle};
+use crate::{http, websocket};
+
+/// How long a stop waits for clients to take what is queued for them.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What every connection has to do with.
+pub struct Shared {
+    pub config: Config,
+    /// The key that signs leases and job states; `None` when the market is off.
+    pub own: Option<Pubkey>,
+    pub store: Arc<dyn Store>,
+    pub policies: Policies,
+    pub live: Arc<Live>,
+    pub queries: Arc<QueryPool>,
+    pub writer: WriterHandle,
+    rules: Arc<Rules>,
+    connections: Connections,
+}
+
+/// A running relay.
+pub struct Relay {
+    pub address: SocketAddr,
+    pub shared: Arc<Shared>,
+    writer: JoinHandle<()>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Relay {
+    /// Starts on an open store. `policies` come after the relay's own rules.
+    pub async fn start(config: Config, store: Arc<dyn Store>, policies: Policies) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((config.relay.bind, config.relay.port))
+            .await
+            .with_context(|| format!("listening on {}:{}", config.relay.bind, config.relay.port))?;
+        let address = listener.local_addr()?;
+        let audiences = Arc::new(Audiences::default());
+        let (seat, own) = open_market(&config, &store, &audiences)?;
+        let live = Arc::new(Live::new(audiences.clone(), store.last_sequence()));
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let queries = QueryPool::start(store.clone(), audiences, config.limits.max_limit, threads)?;
+        let pending = config.limits.max_pending_events;
+        let (writer, writer_thread) = writer::start(store.clone(), seat, live.clone(), pending)?;
+        let host = (!config.relay.url.is_empty()).then(|| session::host_of(&config.relay.url));
+        let rules = Rules { limits: config.limits.clone(), rates: Rates::new(&config.limits), host };
+        let shared = Arc::new(Shared {
+            connections: Connections::default(),
+            rules: Arc::new(rules),
+            config,
+            own,
+            store,
+            policies,
+            live,
+            queries,
+            writer,
+        });
+        let accepting = tokio::spawn(accept(listener, shared.clone()));
+        Ok(Self { address, shared, writer: writer_thread, accepting })
+    }
+
+    /// Takes no more connections, lets what was accepted reach the disk, and says good-bye.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.accepting.abort();
+        self.shared.connections.close_all();
+        let farewell = async {
+            while self.shared.connections.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        // Who does not take its leave in time is cut off.
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        self.shared.queries.stop();
+        self.shared.writer.stop().await;
+        let writer = self.writer;
+        let joined = tokio::task::spawn_blocking(move || writer.join()).await?;
+        joined.map_err(|_| anyhow::anyhow!("the writer did not end well"))
+    }
+}
+
+fn open_market(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    audiences: &Arc<Audiences>,
+) -> anyhow::Result<(Option<MarketSeat>, Option<Pubkey>)> {
+    if !config.market.enabled {
+        return Ok((None, None));
+    }
+    let keys = MarketKeys::load_or_create(&config.store.path)?;
+    let own = keys.public();
+    let (market, store, audiences) = (config.market.clone(), store.clone(), audiences.clone());
+    let restore = move || {
+        let journal = store.journal()?.into_iter();
+        let now = crate::clock::now_ms();
+        Ok(Market::restore(&market, keys.clone(), audiences.clone(), journal, now, &*store)?)
+    };
+    Ok((Some(MarketSeat::new(Box::new(restore))?), Some(own)))
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                // Answers are small and awaited: never hold one back to fill a packet.
+                let _ = stream.set_nodelay(true);
+                tokio::spawn(http::serve(stream, address, shared.clone()));
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: wait for some to be closed.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// How long a client may take to send a request's head.
+    pub fn http_patience(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// Reserves a place for one more client.
+    pub fn admit(self: &Arc<Self>, address: SocketAddr) -> Result<Admitted, StatusCode> {
+        let limits = &self.config.limits;
+        let exempt = self.rules.rates.is_exempt(address.ip());
+        let per_ip = if exempt { usize::MAX } else { limits.max_connections_per_ip };
+        self.connections.admit(address, limits.max_connections, per_ip)?;
+        Ok(Admitted { shared: self.clone(), address })
+    }
+
+    /// One client's whole conversation.
+    pub async fn converse<S>(self: &Arc<Self>, socket: WebSocketStream<S>, host: String, admitted: Admitted)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Ok(challenge) = challenge() else { return };
+        let address = admitted.address;
+        let session = Session::new(self.rules.clone(), address.ip(), host, challenge);
+        let id = self.connections.next_id();
+        let connection = Arc::new(Connection::new(id, address, self.config.limits.max_outbound_bytes));
+        self.connections.enter(&connection);
+        websocket::serve(socket, session, connection, self.clone()).await;
+        self.connections.leave(id);
+    }
+}
+
+fn challenge() -> Result<String, getrandom::Error> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)?;
+    Ok(const_hex::encode(random))
+}
+
+/// A place among the clients, given back when dropped.
+pub struct Admitted {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.shared.connections.release(self.address);
+    }
+}
+
+/// Who is connected.
+#[derive(Default)]
+struct Connections {
+    total: AtomicUsize,
+    last_id: AtomicU64,
+    by_client: Mutex<HashMap<IpAddr, usize>>,
+    present: Mutex<HashMap<u64, Weak<Connection>>>,
+}
+
+impl Connections {
+    fn admit(&self, address: SocketAddr, max: usize, max_per_ip: usize) -> Result<(), StatusCode> {
+        let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.total.load(Ordering::Relaxed) >= max {
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let mine = by_client.entry(rate::client(address.ip())).or_default();
+        if *mine >= max_per_ip {
+            return Err(StatusCode::TOO_MANY_REQUESTS);
+        }
+        *mine += 1;
+        self.total.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn release(&self, address: SocketAddr) {
+        let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = rate::client(address.ip());
+        if let Some(mine) = by_client.get_mut(&client) {
+            *mine -= 1;
+            if *mine == 0 {
+                by_client.remove(&client);
+            }
+        }
+        self.total.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn next_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn enter(&self, connection: &Arc<Connection>) {
+        self.lock().insert(connection.id, Arc::downgrade(connection));
+    }
+
+    fn leave(&self, id: u64) {
+        self.lock().remove(&id);
+    }
+
+    fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn close_all(&self) {
+        for connection in self.lock().values().filter_map(Weak::upgrade) {
+            connection.outbox.close(Closing::Shutdown);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Weak<Connection>>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,172 @@
+//! Where events live: a seam with an embedded RocksDB behind it, and an in-memory twin that is too
+//! simple to be wrong, against which every test compares.
+//!
+//! Reads may run anywhere at any time. Writes go through one `Transaction` at a time, held by the
+//! writer (`crate::writer`); what a transaction did is visible and durable once `commit` returns,
+//! all of it or nothing.
+
+pub mod memory;
+pub mod nostr_database;
+pub mod record;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
+
+use std::ops::ControlFlow;
+
+pub use record::Record;
+
+use crate::nostr::{Event, EventId, Filter};
+
+/// Where an event stands among all answers: newest first, then lower id (NIP-01).
+///
+/// The derived order is the order of answers; as a key it is written `!created_at` big-endian, then id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Bitwise complement of `created_at`, so that newer sorts first.
+    descending: u64,
+    pub id: EventId,
+}
+
+impl Position {
+    pub const BYTES: usize = 40;
+
+    pub fn new(created_at: u64, id: EventId) -> Self {
+        Self { descending: !created_at, id }
+    }
+
+    /// Seconds since 1970.
+    pub fn created_at(&self) -> u64 {
+        !self.descending
+    }
+
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.descending.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.id.0);
+        bytes
+    }
+
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let (descending, id) = bytes.split_at(8);
+        Self {
+            descending: u64::from_be_bytes(descending.try_into().expect("8 of 40 bytes")),
+            id: EventId(id.try_into().expect("32 of 40 bytes")),
+        }
+    }
+}
+
+/// A fault of the store itself: never the client's doing.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[cfg(feature = "rocksdb")]
+    #[error("store: {0}")]
+    Rocks(#[from] ::rocksdb::Error),
+    #[error("store: {0} is damaged")]
+    Damaged(&'static str),
+    #[error("store has format {found}, this program reads {known}")]
+    Format { found: u32, known: u32 },
+    #[error("store: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What the store says to one event before it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is new; `insert` will keep it.
+    Fresh,
+    /// It is already here.
+    Duplicate,
+    /// A newer version of its address is here.
+    Replaced,
+    /// Its author asked that it be deleted (NIP-09).
+    Deleted,
+}
+
+/// One filter on its way through the store, resumable between slices.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    pub filter: Filter,
+    /// Oldest first instead of newest first (export).
+    pub ascending: bool,
+    /// The last position looked at; the next slice starts behind it.
+    pub after: Option<Position>,
+    /// Events stored with a higher sequence are passed over: live delivery has them.
+    pub max_sequence: u64,
+    /// How many more events the scan may find.
+    pub room: u64,
+    /// Seconds; events whose NIP-40 expiration is not later are passed over.
+    pub now: u64,
+}
+
+/// Where a slice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The slice's budget is spent; call again to go on.
+    More,
+    /// Nothing is left, the room is used up, or the receiver broke off.
+    Done,
+}
+
+/// Sizes for an operator to read; estimates where counting would cost a scan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    pub events: u64,
+    pub bytes_on_disk: u64,
+    pub format: u32,
+    pub last_sequence: u64,
+}
+
+pub trait Store: Send + Sync + std::fmt::Debug {
+    fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError>;
+
+    /// Whether a deletion of this id by `author` is on record (NIP-09).
+    fn is_deleted(&self, id: &EventId, author: &crate::nostr::Pubkey) -> Result<bool, StoreError>;
+
+    /// Looks at up to `budget` index entries and hands every match, in order and once, to `found`.
+    fn scan(
+        &self,
+        scan: &mut Scan,
+        budget: u32,
+        found: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<Progress, StoreError>;
+
+    /// Opens the one write transaction; waits while another is open.
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError>;
+
+    /// The scheduler's journal, oldest entry first.
+    fn journal(&self) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// Ids of up to `max` events that had expired at `now` (seconds), for removal.
+    fn expired(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError>;
+
+    /// The sequence given to the newest stored event; 0 when there is none.
+    fn last_sequence(&self) -> u64;
+
+    fn stats(&self) -> Result<StoreStats, StoreError>;
+}
+
+/// A group of writes that becomes visible and durable at once. It sees its own writes.
+pub trait Transaction {
+    /// Whether `event` would be kept. Never called with an ephemeral event.
+    fn admit(&self, event: &Event) -> Result<Admission, StoreError>;
+
+    /// Keeps an event that was `Fresh`: removes what it replaces, carries out what it deletes
+    /// (kind 5: `e` and `a` tags of the same author; a gift wrap also for its `p` recipient).
+    /// Returns its sequence.
+    fn insert(&mut self, event: &Event) -> Result<u64, StoreError>;
+
+    /// Takes a sequence for an event that is delivered but not kept.
+    fn next_sequence(&mut self) -> u64;
+
+    /// Removes an event without leaving a deletion on record. False when it was not here.
+    fn remove(&mut self, id: &EventId) -> Result<bool, StoreError>;
+
+    /// Adds an entry to the end of the scheduler's journal.
+    fn append_journal(&mut self, entry: &[u8]) -> Result<(), StoreError>;
+
+    /// Drops every journal entry so far, those of this transaction included.
+    fn clear_journal(&mut self) -> Result<(), StoreError>;
+
+    /// Makes everything durable, then visible.
+    fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}

@@ -1,0 +1,340 @@
+//! The store on disk: RocksDB, one family an index, one writer.
+
+pub mod keys;
+
+mod cache;
+mod merge;
+mod options;
+mod plan;
+mod scan;
+mod transaction;
+
+use std::fmt;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use rocksdb::{Cache, ColumnFamily, DB, DBPinnableSlice, FlushOptions, IteratorMode, Options};
+
+use self::cache::BodyCache;
+use self::keys::{Address, DELETED, DeletedKey, EVENTS, FORMAT, IDS, Index, JOURNAL, META, META_COUNTERS, META_FORMAT};
+pub use self::options::RocksOptions;
+use self::transaction::RocksTransaction;
+use super::{Position, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
+use crate::nostr::{EventId, Pubkey};
+
+/// Writes not yet sorted into files beyond which closing sorts them, so that the next start reads no log.
+const FLUSH_ON_CLOSE_BYTES: u64 = 4 << 20;
+
+/// Events on disk.
+pub struct RocksStore {
+    db: DB,
+    bodies: BodyCache,
+    /// Held by the open transaction.
+    writer: Mutex<Writer>,
+    /// The sequence of the newest stored event that readers can see.
+    last_sequence: AtomicU64,
+    events: AtomicU64,
+    access: Access,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// The only process that writes.
+    Write { durable: bool },
+    /// Beside a process that writes.
+    Read,
+}
+
+/// What the next transaction starts from. It only ever counts up, so a transaction that was dropped, or
+/// whose thread died, leaves it in order.
+#[derive(Debug)]
+struct Writer {
+    next_sequence: u64,
+    next_entry: u64,
+}
+
+/// What `meta` keeps under `META_COUNTERS`.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counters {
+    last_sequence: u64,
+    events: u64,
+}
+
+impl RocksStore {
+    /// Opens the store in the folder `path`, and makes it when there is none.
+    ///
+    /// One process at a time may do so. `StoreError::Format` when a newer program has written there.
+    pub fn open(path: &Path, options: RocksOptions) -> Result<Self, StoreError> {
+        let cache = block_cache(&options);
+        let mut database = options::database(&options, &cache);
+        if path.join("CURRENT").exists() {
+            check_families(path)?;
+        }
+        database.create_if_missing(true);
+        // Also mends a store whose making was cut short.
+        database.create_missing_column_families(true);
+        let db = DB::open_cf_descriptors(&database, path, options::descriptors(&options, &cache))?;
+        if read_format(&db)?.is_none() {
+            if db.iterator_cf(family(&db, EVENTS), IteratorMode::Start).next().is_some() {
+                return Err(StoreError::Damaged("format"));
+            }
+            db.put_cf(family(&db, META), META_FORMAT, FORMAT.to_be_bytes())?;
+        }
+        Self::new(db, &options, Access::Write { durable: options.durable })
+    }
+
+    /// Opens the store in `path` to read what it holds now, while another process writes to it.
+    ///
+    /// `scratch` is a folder of one's own for RocksDB's notes. `begin` is an error.
+    pub fn open_secondary(path: &Path, scratch: &Path, options: RocksOptions) -> Result<Self, StoreError> {
+        if !path.join("CURRENT").exists() {
+            let missing = format!("no store in {}", path.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, missing).into());
+        }
+        check_families(path)?;
+        let cache = block_cache(&options);
+        let mut database = options::database(&options, &cache);
+        // The writer may delete a file at any time: only what is open stays readable.
+        database.set_max_open_files(-1);
+        let families = options::descriptors(&options, &cache);
+        let db = DB::open_cf_descriptors_as_secondary(&database, path, scratch, families)?;
+        db.try_catch_up_with_primary()?;
+        Self::new(db, &options, Access::Read)
+    }
+
+    /// Waits until the disk has everything that was committed, durable or not.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.db.flush_wal(true)?)
+    }
+
+    fn new(db: DB, options: &RocksOptions, access: Access) -> Result<Self, StoreError> {
+        match read_format(&db)? {
+            Some(FORMAT) => {}
+            Some(found) => return Err(StoreError::Format { found, known: FORMAT }),
+            None => return Err(StoreError::Damaged("format")),
+        }
+        let counters = read_counters(&db)?;
+        let writer = Writer { next_sequence: counters.last_sequence + 1, next_entry: next_entry(&db)? };
+        Ok(Self {
+            db,
+            bodies: BodyCache::new(options.body_cache_bytes),
+            writer: Mutex::new(writer),
+            last_sequence: AtomicU64::new(counters.last_sequence),
+            events: AtomicU64::new(counters.events),
+            access,
+        })
+    }
+
+    fn family(&self, name: &'static str) -> &ColumnFamily {
+        family(&self.db, name)
+    }
+
+    fn created_at(&self, id: &EventId) -> Result<Option<u64>, StoreError> {
+        let value = self.db.get_pinned_cf(self.family(IDS), id.0)?;
+        value.map(|bytes| number(&bytes, "id")).transpose()
+    }
+
+    /// The record at a position that an index has just named; `None` when it has gone since.
+    fn record(&self, position: Position) -> Result<Option<Record>, StoreError> {
+        if let Some(record) = self.bodies.get(&position) {
+            return Ok(Some(record));
+        }
+        let value = self.db.get_pinned_cf(self.family(EVENTS), position.to_bytes())?;
+        value.map(|value| self.keep(position, &value)).transpose()
+    }
+
+    /// The same for several positions, which lie in order of keys.
+    fn records(&self, positions: &[Position]) -> Result<Vec<Option<Record>>, StoreError> {
+        let mut records: Vec<Option<Record>> = positions.iter().map(|position| self.bodies.get(position)).collect();
+        let missing: Vec<usize> = (0..records.len()).filter(|at| records[*at].is_none()).collect();
+        if let [at] = missing[..] {
+            records[at] = self.record(positions[at])?;
+            return Ok(records);
+        }
+        let keys: Vec<[u8; Position::BYTES]> = missing.iter().map(|at| positions[*at].to_bytes()).collect();
+        let values = self.db.batched_multi_get_cf(self.family(EVENTS), &keys, keys.is_sorted());
+        for (at, value) in missing.into_iter().zip(values) {
+            records[at] = value?.map(|value| self.keep(positions[at], &value)).transpose()?;
+        }
+        Ok(records)
+    }
+
+    fn keep(&self, position: Position, value: &DBPinnableSlice<'_>) -> Result<Record, StoreError> {
+        let record = Record::decode(position, Bytes::copy_from_slice(value))?;
+        self.bodies.put(record.clone());
+        Ok(record)
+    }
+
+    fn version(&self, address: &Address) -> Result<Option<Position>, StoreError> {
+        let value = self.db.get_pinned_cf(self.family(keys::ADDRESS), address.as_bytes())?;
+        value.map(|bytes| read_position(&bytes)).transpose()
+    }
+
+    /// Up to when, in seconds, `key` is deleted.
+    fn deleted(&self, key: &DeletedKey) -> Result<Option<u64>, StoreError> {
+        let value = self.db.get_pinned_cf(self.family(DELETED), key.as_bytes())?;
+        value.map(|bytes| number(&bytes, "deletion")).transpose()
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        let families: Vec<&ColumnFamily> = options::families().into_iter().map(|name| self.family(name)).collect();
+        Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
+    }
+
+    fn unsorted_bytes(&self) -> u64 {
+        let of = |name| self.db.property_int_value_cf(self.family(name), rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES);
+        options::families().into_iter().filter_map(|name| of(name).ok().flatten()).sum()
+    }
+}
+
+impl Store for RocksStore {
+    fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError> {
+        match self.created_at(id)? {
+            None => Ok(None),
+            Some(created_at) => self.record(Position::new(created_at, *id)),
+        }
+    }
+
+    fn is_deleted(&self, id: &EventId, author: &Pubkey) -> Result<bool, StoreError> {
+        Ok(self.deleted(&DeletedKey::event(id, author))?.is_some())
+    }
+
+    fn scan(
+        &self,
+        scan: &mut Scan,
+        budget: u32,
+        found: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<Progress, StoreError> {
+        scan::run(self, scan, budget, found)
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        let Access::Write { durable } = self.access else {
+            return Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "opened to read only").into());
+        };
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Box::new(RocksTransaction::new(self, writer, durable)))
+    }
+
+    fn journal(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        let entries = self.db.iterator_cf(self.family(JOURNAL), IteratorMode::Start);
+        entries.map(|entry| Ok(entry?.1.into_vec())).collect()
+    }
+
+    fn expired(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError> {
+        let mut ids = Vec::new();
+        let mut entries = self.db.raw_iterator_cf_opt(self.family(Index::Expiry.family()), scan::total_order());
+        entries.seek_to_first();
+        while let Some((expiration, position)) = entries.key().and_then(<[u8]>::split_first_chunk::<8>) {
+            if ids.len() == max || u64::from_be_bytes(*expiration) > now {
+                return Ok(ids);
+            }
+            ids.push(read_position(position)?.id);
+            entries.next();
+        }
+        entries.status()?;
+        Ok(ids)
+    }
+
+    fn last_sequence(&self) -> u64 {
+        self.last_sequence.load(Ordering::Acquire)
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        Ok(StoreStats {
+            events: self.events.load(Ordering::Acquire),
+            bytes_on_disk: bytes_in(self.db.path())?,
+            format: FORMAT,
+            last_sequence: self.last_sequence(),
+        })
+    }
+}
+
+impl Drop for RocksStore {
+    fn drop(&mut self) {
+        // Everything is safe in the log already: a fault here only makes the next start slower.
+        if self.access != Access::Read
+            && self.unsorted_bytes() > FLUSH_ON_CLOSE_BYTES
+            && let Err(error) = self.flush()
+        {
+            tracing::warn!(%error, "the store was closed without sorting its log");
+        }
+    }
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksStore").field("path", &self.path()).field("access", &self.access).finish()
+    }
+}
+
+impl RocksStore {
+    /// The folder it lies in.
+    pub fn path(&self) -> PathBuf {
+        self.db.path().to_path_buf()
+    }
+}
+
+/// Refuses a folder whose families are not those of this format, without changing anything in it.
+fn check_families(path: &Path) -> Result<(), StoreError> {
+    let found = DB::list_cf(&Options::default(), path)?;
+    let known = options::families();
+    if found.iter().all(|name| name == rocksdb::DEFAULT_COLUMN_FAMILY_NAME || known.contains(&name.as_str())) {
+        return Ok(());
+    }
+    let db = DB::open_cf_for_read_only(&Options::default(), path, [META], false)
+        .map_err(|_| StoreError::Damaged("set of families"))?;
+    match read_format(&db)? {
+        Some(found) if found != FORMAT => Err(StoreError::Format { found, known: FORMAT }),
+        _ => Err(StoreError::Damaged("set of families")),
+    }
+}
+
+fn read_format(db: &DB) -> Result<Option<u32>, StoreError> {
+    let value = db.get_pinned_cf(family(db, META), META_FORMAT)?;
+    let read = |bytes: DBPinnableSlice<'_>| bytes[..].try_into().map(u32::from_be_bytes);
+    value.map(read).transpose().map_err(|_| StoreError::Damaged("format"))
+}
+
+fn read_counters(db: &DB) -> Result<Counters, StoreError> {
+    let Some(value) = db.get_pinned_cf(family(db, META), META_COUNTERS)? else { return Ok(Counters::default()) };
+    let (last_sequence, events) = value.split_at_checked(8).ok_or(StoreError::Damaged("counters"))?;
+    Ok(Counters { last_sequence: number(last_sequence, "counters")?, events: number(events, "counters")? })
+}
+
+fn next_entry(db: &DB) -> Result<u64, StoreError> {
+    match db.iterator_cf(family(db, JOURNAL), IteratorMode::End).next().transpose()? {
+        None => Ok(0),
+        Some((key, _)) => Ok(number(&key, "journal")? + 1),
+    }
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> &'a ColumnFamily {
+    db.cf_handle(name).expect("every family is opened with the store")
+}
+
+fn block_cache(options: &RocksOptions) -> Cache {
+    // 0: the cache learns the usual size of its entries.
+    Cache::new_hyper_clock_cache(options.block_cache_bytes, 0)
+}
+
+fn number(bytes: &[u8], what: &'static str) -> Result<u64, StoreError> {
+    bytes.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Damaged(what))
+}
+
+fn read_position(bytes: &[u8]) -> Result<Position, StoreError> {
+    bytes.try_into().map(Position::from_bytes).map_err(|_| StoreError::Damaged("position"))
+}
+
+/// Files come and go while they are counted; one that has gone counts nothing.
+fn bytes_in(folder: &Path) -> Result<u64, StoreError> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        bytes += entry?.metadata().map_or(0, |file| file.len());
+    }
+    Ok(bytes)
+}

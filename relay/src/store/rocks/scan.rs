@@ -1,0 +1,217 @@
+//! One slice of a scan: positions from the plan, records for them, the filter on each.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use rocksdb::{DBRawIterator, ReadOptions};
+
+use super::super::{Position, Progress, Record, Scan, StoreError};
+use super::RocksStore;
+use super::keys::{EVENTS, IDS};
+use super::merge::Merge;
+use super::plan::{Plan, plan};
+use crate::nostr::EventId;
+
+/// Records fetched in one go.
+const GROUP: u64 = 64;
+/// Records fetched in one go when fewer answers are wanted: some entries may not match.
+const SMALL_GROUP: u64 = 8;
+
+/// Which positions a slice walks, and which way.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    newest: Position,
+    oldest: Position,
+    pub after: Option<Position>,
+    pub ascending: bool,
+}
+
+impl Window {
+    fn of(scan: &Scan) -> Self {
+        Self {
+            newest: Position::new(scan.filter.until.unwrap_or(u64::MAX), EventId([0; 32])),
+            oldest: Position::new(scan.filter.since.unwrap_or(0), EventId([0xff; 32])),
+            after: scan.after,
+            ascending: scan.ascending,
+        }
+    }
+
+    /// Where to seek to. What stands exactly at `after` is still to be passed over.
+    pub fn start(&self) -> Position {
+        match (self.after, self.ascending) {
+            (None, false) => self.newest,
+            (None, true) => self.oldest,
+            (Some(after), false) => after.max(self.newest),
+            (Some(after), true) => after.min(self.oldest),
+        }
+    }
+
+    pub fn holds(&self, position: Position) -> bool {
+        (self.newest..=self.oldest).contains(&position)
+    }
+
+    fn is_behind_after(&self, position: Position) -> bool {
+        match (self.after, self.ascending) {
+            (None, _) => true,
+            (Some(after), false) => position > after,
+            (Some(after), true) => position < after,
+        }
+    }
+}
+
+/// Stays within the prefix of the last seek, so that filters spare files without it.
+pub fn in_prefix() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_prefix_same_as_start(true);
+    options
+}
+
+pub fn total_order() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_total_order_seek(true);
+    options
+}
+
+/// Looks at up to `budget` index entries, at least one, and hands matches to `found`.
+pub fn run(
+    store: &RocksStore,
+    scan: &mut Scan,
+    budget: u32,
+    found: &mut dyn FnMut(Record) -> ControlFlow<()>,
+) -> Result<Progress, StoreError> {
+    if scan.room == 0 {
+        return Ok(Progress::Done);
+    }
+    let window = Window::of(scan);
+    let mut budget = u64::from(budget.max(1));
+    let mut source = match plan(&scan.filter) {
+        Plan::Nothing => return Ok(Progress::Done),
+        Plan::Events => return walk_events(store, scan, budget, found),
+        Plan::Ids(ids) => Source::Points(points(store, ids, &window)?.into_iter()),
+        Plan::Ranges(index, prefixes) => {
+            // Every range has been looked into once before the first answer is known.
+            budget = budget.max(prefixes.len() as u64);
+            Source::Merge(Merge::new(store, index, &prefixes, window)?)
+        }
+    };
+    loop {
+        let group = budget.min(scan.room.clamp(SMALL_GROUP, GROUP));
+        let positions = source.take(group, scan.after, &mut budget)?;
+        let Some(last) = positions.last().copied() else {
+            return Ok(if budget == 0 { Progress::More } else { Progress::Done });
+        };
+        for record in store.records(&positions)?.into_iter().flatten() {
+            if offer(scan, record, found).is_break() {
+                return Ok(Progress::Done);
+            }
+        }
+        // Also passes over the positions whose event has gone since.
+        scan.after = Some(last);
+        if budget == 0 {
+            return Ok(Progress::More);
+        }
+    }
+}
+
+/// Hands `record` over if it is wanted; breaks when the scan has ended.
+fn offer(scan: &mut Scan, record: Record, found: &mut dyn FnMut(Record) -> ControlFlow<()>) -> ControlFlow<()> {
+    scan.after = Some(record.position);
+    if !is_wanted(scan, &record) {
+        return ControlFlow::Continue(());
+    }
+    scan.room -= 1;
+    found(record)?;
+    if scan.room == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn is_wanted(scan: &Scan, record: &Record) -> bool {
+    record.sequence <= scan.max_sequence && !record.is_expired(scan.now) && scan.filter.matches(&record.view())
+}
+
+/// Where positions come from, in order.
+enum Source<'a> {
+    Points(std::vec::IntoIter<Position>),
+    Merge(Merge<'a>),
+}
+
+impl Source<'_> {
+    /// Up to `group` positions, each once, none that is `last`; what it looks at is taken from `budget`.
+    fn take(&mut self, group: u64, mut last: Option<Position>, budget: &mut u64) -> Result<Vec<Position>, StoreError> {
+        let mut positions = Vec::with_capacity(group as usize);
+        while *budget > 0 && (positions.len() as u64) < group {
+            let next = match self {
+                Self::Points(points) => points.next(),
+                Self::Merge(merge) => merge.next()?,
+            };
+            let Some(position) = next else { break };
+            *budget -= 1;
+            if last != Some(position) {
+                positions.push(position);
+                last = Some(position);
+            }
+        }
+        Ok(positions)
+    }
+}
+
+/// Where those of `ids` that are stored stand, in the order of the walk.
+fn points(store: &RocksStore, ids: &[EventId], window: &Window) -> Result<Vec<Position>, StoreError> {
+    let keys: Vec<&[u8]> = ids.iter().map(|id| &id.0[..]).collect();
+    let values = store.db.batched_multi_get_cf(store.family(IDS), keys, ids.is_sorted());
+    let mut positions = Vec::new();
+    for (id, value) in ids.iter().zip(values) {
+        if let Some(value) = value? {
+            positions.push(Position::new(super::number(&value, "id")?, *id));
+        }
+    }
+    positions.retain(|position| window.holds(*position) && window.is_behind_after(*position));
+    positions.sort_unstable();
+    if window.ascending {
+        positions.reverse();
+    }
+    Ok(positions)
+}
+
+/// For a filter without a condition that has an index: the bodies lie in order of time already.
+fn walk_events(
+    store: &RocksStore,
+    scan: &mut Scan,
+    budget: u64,
+    found: &mut dyn FnMut(Record) -> ControlFlow<()>,
+) -> Result<Progress, StoreError> {
+    let window = Window::of(scan);
+    let mut events = open_events(store, &window);
+    let mut looked_at = 0;
+    while let Some((key, value)) = events.item() {
+        let position = super::read_position(key)?;
+        if !window.holds(position) {
+            return Ok(Progress::Done);
+        }
+        if window.is_behind_after(position) {
+            if looked_at == budget {
+                return Ok(Progress::More);
+            }
+            looked_at += 1;
+            let record = match store.bodies.get(&position) {
+                Some(record) => record,
+                None => Record::decode(position, Bytes::copy_from_slice(value))?,
+            };
+            if offer(scan, record, found).is_break() {
+                return Ok(Progress::Done);
+            }
+        }
+        if window.ascending { events.prev() } else { events.next() }
+    }
+    events.status()?;
+    Ok(Progress::Done)
+}
+
+fn open_events<'a>(store: &'a RocksStore, window: &Window) -> DBRawIterator<'a> {
+    let mut options = ReadOptions::default();
+    // An export passes once over everything; it must not push out what subscriptions read.
+    options.fill_cache(!window.ascending);
+    let mut events = store.db.raw_iterator_cf_opt(store.family(EVENTS), options);
+    let start = window.start().to_bytes();
+    if window.ascending { events.seek_for_prev(start) } else { events.seek(start) }
+    events
+}

@@ -1,0 +1,231 @@
+//! Pumps messages between a socket and its session.
+//!
+//! Reading and writing go on side by side in one task: a client that publishes without reading its
+//! answers is still read, and one that reads slowly never stops the relay from noticing it is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
+
+use crate::connection::Connection;
+use crate::live::Slot;
+use crate::nostr::{Filter, Pubkey, message};
+use crate::outbox::Closing;
+use crate::query::Query;
+use crate::relay::Shared;
+use crate::session::{Action, Session};
+use crate::writer::{Command, Reply};
+
+/// Bytes taken from the outbox for one wake-up of the socket.
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// How long a client that is being closed has to take what waits for it.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// tungstenite's own buffers, kept small: a relay has many connections that say nothing.
+pub fn config(max_message_bytes: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4_096)
+        .write_buffer_size(16 * 1024)
+        .max_write_buffer_size(BATCH_BYTES + 2 * max_message_bytes)
+        .max_message_size(Some(max_message_bytes))
+        .max_frame_size(Some(max_message_bytes))
+}
+
+/// Serves one client until either side is done with the other.
+pub async fn serve<S>(socket: WebSocketStream<S>, session: Session, connection: Arc<Connection>, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (sink, stream) = socket.split();
+    let mut reader = Reader { session, connection: &connection, shared: &shared, subscriptions: HashMap::new() };
+    tokio::select! {
+        () = reader.run(stream) => {}
+        () = write(sink, &connection, &shared) => {}
+    }
+    reader.leave().await;
+}
+
+/// A subscription as the reading side keeps it.
+struct Subscription {
+    slot: Slot,
+    cancelled: Arc<AtomicBool>,
+}
+
+struct Reader<'a> {
+    session: Session,
+    connection: &'a Arc<Connection>,
+    shared: &'a Arc<Shared>,
+    subscriptions: HashMap<String, Subscription>,
+}
+
+impl Reader<'_> {
+    async fn run<S>(&mut self, mut stream: SplitStream<WebSocketStream<S>>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut actions = Vec::new();
+        self.session.on_open(&mut actions);
+        self.perform(&mut actions).await;
+        let patience = Duration::from_secs(2 * self.shared.config.relay.ping_s);
+        while let Ok(Some(received)) = timeout(patience, stream.next()).await {
+            match received {
+                Ok(Message::Text(text)) => self.session.on_text(&text, crate::clock::now_s(), &mut actions),
+                Ok(Message::Binary(_)) => self.session.on_binary(&mut actions),
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                Ok(Message::Close(_)) => return,
+                Err(error) => return self.complain(&error).await,
+            }
+            self.perform(&mut actions).await;
+        }
+    }
+
+    /// Tells a client why its connection ends, when it is the client's doing, and lets the text out.
+    async fn complain(&self, error: &Error) {
+        let max = self.shared.config.limits.max_message_bytes;
+        let text = match error {
+            Error::Utf8(_) => "invalid: a message is not UTF-8".to_owned(),
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+                format!("invalid: a message may have {max} bytes at most")
+            }
+            _ => return,
+        };
+        self.connection.outbox.text(message::notice(&text));
+        self.connection.outbox.close(Closing::Misbehaved);
+        // The writing side ends the connection once the notice is out, if the client takes it at all.
+        tokio::time::sleep(LAST_WORDS).await;
+    }
+
+    async fn perform(&mut self, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(text) => self.connection.outbox.text(text),
+                Action::Publish(event) => {
+                    let from = self.connection.address;
+                    match self.shared.policies.admit_event(&event, &from).await {
+                        Ok(()) => {
+                            let reply = Reply::Connection(self.connection.clone());
+                            self.shared.writer.send(Command::Publish { event, reply }).await;
+                        }
+                        Err(text) => self.connection.outbox.text(message::ok(&event.id, false, &text)),
+                    }
+                }
+                Action::Subscribe { subscription, filters } => self.subscribe(subscription, filters).await,
+                Action::Unsubscribe { subscription } => self.unsubscribe(&subscription),
+                Action::Authenticate(pubkey) => self.authenticate(pubkey).await,
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, subscription: String, filters: Vec<Filter>) {
+        self.unsubscribe(&subscription);
+        if let Err(text) = self.shared.policies.admit_query(&filters, &self.connection.address).await {
+            self.session.on_ended(&subscription);
+            self.connection.outbox.text(message::closed(&subscription, &text));
+            return;
+        }
+        let prefix: Arc<str> = message::event_prefix(&subscription).into();
+        let filters: Arc<[Filter]> = filters.into();
+        let (slot, sequence) = self.shared.live.subscribe(self.connection, prefix.clone(), filters.clone());
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let query = Query::new(subscription.clone(), prefix, filters, sequence, cancelled.clone());
+        self.shared.queries.submit(self.connection, query);
+        self.subscriptions.insert(subscription, Subscription { slot, cancelled });
+    }
+
+    fn unsubscribe(&mut self, subscription: &str) {
+        if let Some(subscription) = self.subscriptions.remove(subscription) {
+            subscription.cancelled.store(true, Ordering::Release);
+            self.shared.live.unsubscribe(subscription.slot);
+        }
+    }
+
+    async fn authenticate(&self, pubkey: Pubkey) {
+        if self.connection.authenticate(pubkey) {
+            self.shared.writer.send(Command::Connected(pubkey)).await;
+        }
+    }
+
+    /// Takes everything back that the connection left in the relay.
+    async fn leave(mut self) {
+        for subscription in self.subscriptions.drain().map(|(_, subscription)| subscription) {
+            subscription.cancelled.store(true, Ordering::Release);
+            self.shared.live.unsubscribe(subscription.slot);
+        }
+        for pubkey in self.connection.keys() {
+            self.shared.writer.send(Command::Disconnected(pubkey)).await;
+        }
+    }
+}
+
+/// Sends what waits in the outbox, and a ping now and then, until the connection is to end.
+async fn write<S>(
+    mut sink: SplitSink<WebSocketStream<S>, Message>,
+    connection: &Arc<Connection>,
+    shared: &Shared,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let period = Duration::from_secs(shared.config.relay.ping_s);
+    let mut pings = interval_at(Instant::now() + period, period);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut batch = Vec::new();
+    loop {
+        let closing = tokio::select! {
+            closing = connection.outbox.take(&mut batch, BATCH_BYTES) => closing,
+            _ = pings.tick() => {
+                if sink.send(Message::Ping(Default::default())).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        let sent = async {
+            for frame in batch.drain(..) {
+                sink.feed(frame.into_message()).await?;
+            }
+            sink.flush().await
+        };
+        let sent = tokio::select! {
+            sent = sent => sent,
+            () = connection.outbox.overflowed() => return,
+        };
+        if sent.is_err() {
+            return;
+        }
+        shared.queries.resume(connection);
+        if let Some(closing) = closing {
+            let frame = CloseFrame { code: close_code(closing), reason: close_reason(closing).into() };
+            // The client may be gone already; there is nobody left to tell.
+            let _ = sink.send(Message::Close(Some(frame))).await;
+            return;
+        }
+    }
+}
+
+fn close_code(closing: Closing) -> CloseCode {
+    match closing {
+        Closing::TooSlow => CloseCode::Policy,
+        Closing::Misbehaved => CloseCode::Invalid,
+        Closing::Shutdown => CloseCode::Away,
+    }
+}
+
+fn close_reason(closing: Closing) -> &'static str {
+    match closing {
+        Closing::TooSlow => "too slow: more waits for you than the relay keeps",
+        Closing::Misbehaved => "the message could not be read",
+        Closing::Shutdown => "the relay is going away",
+    }
+}

@@ -1,0 +1,471 @@
+//! The only writer: takes what waits, commits it as one group, then answers and delivers.
+//!
+//! The market is asked about every event before it is stored, and what it decides (journal entries,
+//! leases, states) is committed in the same group: there is no moment at which a job is stored but
+//! not scheduled, or leased but not told. Nobody hears of anything before it is on disk.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::{now_ms, now_s};
+use crate::connection::Connection;
+use crate::live::{Live, Publication};
+use crate::market::{Delivery, Market, Output};
+use crate::nostr::kind::Retention;
+use crate::nostr::{Event, EventId, Filter, Pubkey, message};
+use crate::store::{Admission, Record, Scan, Store, StoreError, Transaction};
+
+/// Commands committed together at most: bounds the wait of the first behind the last.
+const GROUP: usize = 1_000;
+/// Committed groups that may wait for live delivery before the writer waits too.
+const GROUPS_UNDELIVERED: usize = 64;
+/// Expired events removed in one group.
+const SWEEP: usize = 500;
+/// How often expired events are looked for.
+const SWEEP_PERIOD_MS: u64 = 10_000;
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Store and deliver an event that has passed the door.
+    Publish { event: Box<Event>, reply: Reply },
+    /// Store an event of the past: no market, no delivery.
+    Import { event: Box<Event>, reply: oneshot::Sender<Imported> },
+    /// Remove what matches, without a trace.
+    Delete { filter: Filter, reply: oneshot::Sender<Result<u64, String>> },
+    /// A connection has proved to hold a key.
+    Connected(Pubkey),
+    /// Such a connection is gone.
+    Disconnected(Pubkey),
+    /// Commit what came before, then end.
+    Stop,
+}
+
+/// Who is told what became of an event.
+#[derive(Debug)]
+pub enum Reply {
+    Connection(Arc<Connection>),
+    /// `Err` holds the text of an `OK false`.
+    Call(oneshot::Sender<Result<(), String>>),
+}
+
+/// What became of an imported event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Imported {
+    Stored,
+    Duplicate,
+    /// Replaced, deleted, or of a kind that is not kept.
+    Refused(&'static str),
+    Failed(String),
+}
+
+/// The way to the writer. Sending waits while its queue is full, and holds up only who sends.
+#[derive(Debug, Clone)]
+pub struct WriterHandle(mpsc::Sender<Command>);
+
+impl WriterHandle {
+    pub async fn send(&self, command: Command) {
+        // After the writer has stopped there is no relay to answer.
+        let _ = self.0.send(command).await;
+    }
+
+    pub async fn stop(&self) {
+        self.send(Command::Stop).await;
+    }
+}
+
+/// Starts the writer and live delivery. Join after `stop` to know that all it had accepted is on disk.
+pub fn start(
+    store: Arc<dyn Store>,
+    market: Option<MarketSeat>,
+    live: Arc<Live>,
+    max_pending: usize,
+) -> std::io::Result<(WriterHandle, JoinHandle<()>)> {
+    let (commands, queue) = mpsc::channel(max_pending);
+    let (groups, committed) = sync_channel(GROUPS_UNDELIVERED);
+    let delivery = {
+        let store = store.clone();
+        std::thread::Builder::new().name("live".to_owned()).spawn(move || deliver(&live, &*store, &committed))?
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let mut writer = Writer { store, market, groups, next_sweep_ms: now_ms() };
+    let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+        runtime.block_on(writer.run(queue));
+        drop(writer);
+        // A panic over there has been reported by its thread.
+        let _ = delivery.join();
+    })?;
+    Ok((WriterHandle(commands), thread))
+}
+
+/// The market with the way to build it anew from the store.
+pub struct MarketSeat {
+    market: Market,
+    restore: Box<dyn Fn() -> anyhow::Result<(Market, Output)> + Send>,
+    /// What the restart itself caused, to be committed first.
+    pending: Option<Output>,
+}
+
+impl MarketSeat {
+    /// `restore` folds the store's journal; it is called now, and again after a failed commit.
+    pub fn new(restore: Box<dyn Fn() -> anyhow::Result<(Market, Output)> + Send>) -> anyhow::Result<Self> {
+        let (market, output) = restore()?;
+        Ok(Self { market, restore, pending: Some(output) })
+    }
+}
+
+struct Writer {
+    store: Arc<dyn Store>,
+    market: Option<MarketSeat>,
+    groups: SyncSender<Group>,
+    next_sweep_ms: u64,
+}
+
+/// What one commit makes true, told once it has.
+#[derive(Default)]
+struct Group {
+    answers: Vec<Answer>,
+    publications: Vec<Stored>,
+    deliveries: Vec<Delivery>,
+}
+
+enum Answer {
+    Event { reply: Reply, id: EventId, verdict: Result<&'static str, String> },
+    Import { reply: oneshot::Sender<Imported>, outcome: Imported },
+    Delete { reply: oneshot::Sender<Result<u64, String>>, removed: u64 },
+}
+
+struct Stored {
+    event: Box<Event>,
+    sequence: u64,
+}
+
+impl Writer {
+    async fn run(&mut self, mut queue: mpsc::Receiver<Command>) {
+        let mut commands = Vec::with_capacity(GROUP);
+        self.commit_group(&mut commands);
+        loop {
+            let wait = Duration::from_millis(self.next_wake_ms().saturating_sub(now_ms()));
+            match tokio::time::timeout(wait, queue.recv_many(&mut commands, GROUP)).await {
+                Ok(0) => return,
+                Ok(_) | Err(_) => {
+                    let stop = commands.iter().any(|command| matches!(command, Command::Stop));
+                    self.commit_group(&mut commands);
+                    if stop {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_wake_ms(&self) -> u64 {
+        let deadline = self.market.as_ref().and_then(|seat| seat.market.next_deadline_ms());
+        deadline.map_or(self.next_sweep_ms, |deadline| deadline.min(self.next_sweep_ms))
+    }
+
+    /// Carries out `commands` and whatever is due as one commit.
+    fn commit_group(&mut self, commands: &mut Vec<Command>) {
+        let mut group = Group::default();
+        match self.build(commands, &mut group) {
+            Ok(()) => {
+                for answer in group.answers.drain(..) {
+                    answer.tell();
+                }
+                if !(group.publications.is_empty() && group.deliveries.is_empty()) {
+                    // Live delivery ends only after the writer.
+                    let _ = self.groups.send(group);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "a commit failed, its events are refused");
+                group.answers.extend(commands.drain(..).filter_map(Answer::to));
+                for answer in group.answers.drain(..) {
+                    answer.fail();
+                }
+                self.rebuild_market();
+            }
+        }
+    }
+
+    fn build(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<(), StoreError> {
+        let store = self.store.clone();
+        let mut open = Open { txn: store.begin()?, store: &*store, group, fault: None };
+        if let Some(seat) = &mut self.market {
+            if let Some(output) = seat.pending.take() {
+                open.keep_output(output);
+            }
+            if seat.market.next_deadline_ms().is_some_and(|deadline| deadline <= now_ms()) {
+                let output = seat.market.on_tick(now_ms());
+                open.keep_output(output);
+            }
+        }
+        for command in commands.drain(..) {
+            open.carry_out(command, &mut self.market);
+        }
+        if now_ms() >= self.next_sweep_ms {
+            self.next_sweep_ms = now_ms() + SWEEP_PERIOD_MS;
+            open.sweep();
+        }
+        if let Some(entries) = self.market.as_mut().and_then(|seat| seat.market.compaction()) {
+            open.replace_journal(&entries);
+        }
+        match open.fault {
+            Some(fault) => Err(fault),
+            None => open.txn.commit(),
+        }
+    }
+
+    /// After a failed commit the market knows of things that never happened: it starts from disk again.
+    fn rebuild_market(&mut self) {
+        let Some(seat) = &mut self.market else { return };
+        match (seat.restore)() {
+            Ok((market, output)) => {
+                seat.market = market;
+                seat.pending = Some(output);
+            }
+            Err(error) => {
+                // Going on would schedule from a state that is not on disk.
+                tracing::error!(%error, "the market could not be restored after a failed commit");
+                panic!("the market could not be restored: {error}");
+            }
+        }
+    }
+}
+
+/// A group while it is being built. The first fault ends up in `fault`; the rest is then moot.
+struct Open<'a> {
+    txn: Box<dyn Transaction + 'a>,
+    store: &'a dyn Store,
+    group: &'a mut Group,
+    fault: Option<StoreError>,
+}
+
+impl Open<'_> {
+    fn carry_out(&mut self, command: Command, market: &mut Option<MarketSeat>) {
+        match command {
+            Command::Publish { event, reply } => self.publish(event, reply, market),
+            Command::Import { event, reply } => {
+                let outcome = self.import(&event, market);
+                self.group.answers.push(Answer::Import { reply, outcome });
+            }
+            Command::Delete { filter, reply } => {
+                let removed = self.delete(filter);
+                self.group.answers.push(Answer::Delete { reply, removed });
+            }
+            Command::Stop => {}
+            Command::Connected(pubkey) => {
+                if let Some(seat) = market {
+                    self.keep_output(seat.market.on_connected(now_ms(), &pubkey));
+                }
+            }
+            Command::Disconnected(pubkey) => {
+                if let Some(seat) = market {
+                    self.keep_output(seat.market.on_disconnected(now_ms(), &pubkey));
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, event: Box<Event>, reply: Reply, market: &mut Option<MarketSeat>) {
+        let id = event.id;
+        // The market's answer to an event comes after it, in the store as for a subscriber.
+        let verdict = match self.judge(&event, market) {
+            Ok(Judged::Have) => Ok("duplicate: have this event"),
+            Ok(Judged::Keep { output }) => {
+                self.keep(event);
+                self.keep_output(output);
+                Ok("")
+            }
+            Err(text) => Err(text),
+        };
+        self.group.answers.push(Answer::Event { reply, id, verdict });
+    }
+
+    fn judge(&mut self, event: &Event, market: &mut Option<MarketSeat>) -> Result<Judged, String> {
+        if event.retention() != Retention::Ephemeral {
+            match self.admit(event) {
+                Admission::Fresh => {}
+                Admission::Duplicate => return Ok(Judged::Have),
+                Admission::Replaced => return Err("replaced: have newer event".to_owned()),
+                Admission::Deleted => return Err("deleted: user requested deletion".to_owned()),
+            }
+        }
+        let output = match market {
+            Some(seat) => seat.market.on_event(now_ms(), event, self.store)?,
+            None => Output::default(),
+        };
+        Ok(Judged::Keep { output })
+    }
+
+    fn admit(&mut self, event: &Event) -> Admission {
+        self.txn.admit(event).unwrap_or_else(|fault| {
+            self.fault.get_or_insert(fault);
+            Admission::Duplicate
+        })
+    }
+
+    /// Stores an event, unless it is ephemeral, and has it delivered after the commit.
+    fn keep(&mut self, event: Box<Event>) {
+        let sequence = match event.retention() {
+            Retention::Ephemeral => Ok(self.txn.next_sequence()),
+            Retention::Regular | Retention::Replaceable | Retention::Addressable => self.txn.insert(&event),
+        };
+        match sequence {
+            Ok(sequence) => self.group.publications.push(Stored { event, sequence }),
+            Err(fault) => drop(self.fault.get_or_insert(fault)),
+        }
+    }
+
+    fn keep_output(&mut self, output: Output) {
+        for entry in &output.journal {
+            self.note(|txn| txn.append_journal(entry));
+        }
+        for event in output.events {
+            let admission = self.admit(&event);
+            if admission == Admission::Fresh {
+                self.keep(Box::new(event));
+            } else {
+                tracing::error!(id = %event.id, ?admission, "an event of the market itself was not kept");
+            }
+        }
+        self.group.deliveries.extend(output.deliveries);
+    }
+
+    fn import(&mut self, event: &Event, market: &mut Option<MarketSeat>) -> Imported {
+        if event.retention() == Retention::Ephemeral {
+            return Imported::Refused("ephemeral");
+        }
+        match self.admit(event) {
+            Admission::Fresh => {}
+            Admission::Duplicate => return Imported::Duplicate,
+            Admission::Replaced => return Imported::Refused("replaced"),
+            Admission::Deleted => return Imported::Refused("deleted"),
+        }
+        self.note(|txn| txn.insert(event).map(drop));
+        if let Some(seat) = market {
+            self.keep_output(seat.market.on_import(now_ms(), event));
+        }
+        Imported::Stored
+    }
+
+    fn delete(&mut self, filter: Filter) -> u64 {
+        let mut ids = Vec::new();
+        let mut scan =
+            Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: u64::MAX, now: 0 };
+        let mut collect = |record: Record| {
+            ids.push(record.position.id);
+            std::ops::ControlFlow::Continue(())
+        };
+        let scanned = self.store.scan(&mut scan, u32::MAX, &mut collect);
+        self.note(|_| scanned.map(drop));
+        self.remove(&ids)
+    }
+
+    fn sweep(&mut self) {
+        match self.store.expired(now_s(), SWEEP) {
+            Ok(ids) => drop(self.remove(&ids)),
+            Err(fault) => drop(self.fault.get_or_insert(fault)),
+        }
+    }
+
+    fn remove(&mut self, ids: &[EventId]) -> u64 {
+        let mut removed = 0;
+        for id in ids {
+            self.note(|txn| txn.remove(id).map(|was_here| removed += u64::from(was_here)));
+        }
+        removed
+    }
+
+    fn replace_journal(&mut self, entries: &[Vec<u8>]) {
+        self.note(|txn| txn.clear_journal());
+        for entry in entries {
+            self.note(|txn| txn.append_journal(entry));
+        }
+    }
+
+    fn note(&mut self, act: impl FnOnce(&mut dyn Transaction) -> Result<(), StoreError>) {
+        if self.fault.is_none()
+            && let Err(fault) = act(&mut *self.txn)
+        {
+            self.fault = Some(fault);
+        }
+    }
+}
+
+enum Judged {
+    Have,
+    Keep { output: Output },
+}
+
+impl Answer {
+    /// For a command that was never begun.
+    fn to(command: Command) -> Option<Self> {
+        match command {
+            Command::Publish { event, reply } => Some(Self::Event { reply, id: event.id, verdict: Ok("") }),
+            Command::Import { reply, .. } => Some(Self::Import { reply, outcome: Imported::Stored }),
+            Command::Delete { reply, .. } => Some(Self::Delete { reply, removed: 0 }),
+            Command::Connected(_) | Command::Disconnected(_) | Command::Stop => None,
+        }
+    }
+
+    fn tell(self) {
+        // A caller that has gone away does not want its answer.
+        match self {
+            Self::Event { reply: Reply::Connection(connection), id, verdict } => {
+                let text = verdict.as_ref().map_or_else(String::as_str, |text| text);
+                connection.outbox.text(message::ok(&id, verdict.is_ok(), text));
+            }
+            Self::Event { reply: Reply::Call(call), verdict, .. } => drop(call.send(verdict.map(drop))),
+            Self::Import { reply, outcome } => drop(reply.send(outcome)),
+            Self::Delete { reply, removed } => drop(reply.send(Ok(removed))),
+        }
+    }
+
+    fn fail(self) {
+        let text = "error: the event could not be stored, try again later";
+        match self {
+            Self::Event { reply, id, .. } => Self::Event { reply, id, verdict: Err(text.to_owned()) }.tell(),
+            Self::Import { reply, .. } => drop(reply.send(Imported::Failed(text.to_owned()))),
+            Self::Delete { reply, .. } => drop(reply.send(Err(text.to_owned()))),
+        }
+    }
+}
+
+/// Live delivery, group by group, in the order of storing.
+fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
+    while let Ok(group) = committed.recv() {
+        let publications = group.publications.iter().map(|stored| Publication {
+            view: stored.event.view(),
+            body: stored.event.body().clone(),
+            sequence: stored.sequence,
+            only_to: None,
+        });
+        let mut publications: Vec<_> = publications.collect();
+        let handed: Vec<(Record, Pubkey)> = group.deliveries.iter().filter_map(|d| request(store, d)).collect();
+        publications.extend(handed.iter().map(|(record, to)| Publication {
+            view: record.view(),
+            body: Bytes::clone(&record.body()),
+            sequence: record.sequence,
+            only_to: Some(*to),
+        }));
+        live.publish(&publications);
+    }
+}
+
+/// The request that a new leaseholder may see from now on.
+fn request(store: &dyn Store, delivery: &Delivery) -> Option<(Record, Pubkey)> {
+    match store.get(&delivery.job) {
+        Ok(record) => record.map(|record| (record, delivery.to)),
+        Err(error) => {
+            // The lease carries the request too: the leaseholder can still work.
+            tracing::error!(%error, job = %delivery.job, "a leased request could not be read");
+            None
+        }
+    }
+}

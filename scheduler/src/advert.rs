@@ -1,0 +1,80 @@
+//! What a provider offers.
+
+use crate::refusal::Flaw;
+use serde::{Deserialize, Serialize};
+
+/// Capabilities that an advert may list.
+pub const CAPS_MAX: usize = 64;
+/// Job kinds that an advert may offer.
+pub const OFFERS_MAX: usize = 256;
+/// Bytes of an attribute's name or text value.
+pub const TEXT_MAX: usize = 256;
+
+/// A job kind that a provider serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The kind of the requests.
+    pub kind: u16,
+    /// What it asks up front, in millisatoshi; `None` asks nothing (it may quote later).
+    pub price_msat: Option<u64>,
+}
+
+/// The value of a capability. Values of different types are never equal and have no order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Value {
+    /// A whole number: `vram_mb = 24576`.
+    Int(i64),
+    /// A word: `model = llama`.
+    Text(String),
+}
+
+/// A provider's advert, checked for size by [`Advert::flaw`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advert {
+    /// Kinds served; of two offers for one kind, the first counts.
+    pub kinds: Vec<Offer>,
+    /// Capabilities by name; a name may repeat and then has several values.
+    pub caps: Vec<(String, Value)>,
+    /// Jobs that it does at a time; `None`: the operator's default.
+    pub slots: Option<u32>,
+}
+
+impl Advert {
+    /// The offer for a job kind.
+    pub fn offer(&self, kind: u16) -> Option<&Offer> {
+        self.kinds.iter().find(|offer| offer.kind == kind)
+    }
+
+    /// The values of a capability.
+    pub fn values<'a>(&'a self, attribute: &'a str) -> impl Iterator<Item = &'a Value> {
+        let named = self.caps.iter().filter(move |(name, _)| name == attribute);
+        named.map(|(_, value)| value)
+    }
+
+    /// Why this advert is refused at the door.
+    pub(crate) fn flaw(&self) -> Option<Flaw> {
+        if self.kinds.len() > OFFERS_MAX {
+            return Some(Flaw::TooManyOffers);
+        }
+        if self.caps.len() > CAPS_MAX {
+            return Some(Flaw::TooManyCaps);
+        }
+        self.caps.iter().find_map(|(name, value)| name_flaw(name).or_else(|| value.flaw()))
+    }
+}
+
+impl Value {
+    pub(crate) fn flaw(&self) -> Option<Flaw> {
+        match self {
+            Value::Int(_) => None,
+            Value::Text(text) => (text.len() > TEXT_MAX).then_some(Flaw::TextTooLong),
+        }
+    }
+}
+
+pub(crate) fn name_flaw(name: &str) -> Option<Flaw> {
+    if name.is_empty() {
+        return Some(Flaw::EmptyName);
+    }
+    (name.len() > TEXT_MAX).then_some(Flaw::TextTooLong)
+}

@@ -1,0 +1,171 @@
+//! What makes the next thing to do quick to find: derived from jobs and providers, never stored.
+
+use crate::id::{CustomerId, JobId, ProviderId};
+use crate::job::{Job, Phase};
+use crate::provider::{Presence, Provider};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All indexes. Two states with equal tables have equal indexes; `check` holds us to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Index {
+    /// The next deadline of each open job.
+    pub deadlines: BTreeSet<(u64, JobId)>,
+    /// Queued jobs by kind, in order of arrival.
+    pub queues: BTreeMap<u16, BTreeMap<u64, JobId>>,
+    /// Ended jobs by the time to forget them, then by the time they ended.
+    pub ended: BTreeSet<(u64, u64, JobId)>,
+    /// Number of open jobs of each customer that has any.
+    pub open_by_customer: BTreeMap<CustomerId, usize>,
+    /// Number of open jobs.
+    pub open: usize,
+    /// By kind: providers that are alive, have a free slot, and offer it.
+    pub available: BTreeMap<u16, BTreeSet<ProviderId>>,
+    /// When providers without a connection stop counting as alive.
+    pub lapses: BTreeSet<(u64, ProviderId)>,
+    /// Providers that are away and hold no lease, by the end of their grace: who makes room first.
+    pub idle: BTreeSet<(u64, ProviderId)>,
+}
+
+/// A job's places in the indexes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JobKeys {
+    id: JobId,
+    deadline_ms: Option<u64>,
+    queue: Option<(u16, u64)>,
+    ended_ms: Option<(u64, u64)>,
+    open_of: Option<CustomerId>,
+}
+
+impl JobKeys {
+    pub fn of(job: &Job) -> Self {
+        let (queue, ended_ms) = match &job.phase {
+            Phase::Queued => (Some((job.request.kind, job.arrival)), None),
+            Phase::Ended { at_ms, forget_at_ms, .. } => (None, Some((*forget_at_ms, *at_ms))),
+            Phase::Open | Phase::Leased { .. } | Phase::Running { .. } | Phase::AwaitingPayment { .. } => (None, None),
+        };
+        Self {
+            id: job.id,
+            deadline_ms: job.next_deadline().map(|(at_ms, _)| at_ms),
+            queue,
+            ended_ms,
+            open_of: job.is_open().then_some(job.customer),
+        }
+    }
+}
+
+/// A provider's places in the indexes.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ProviderKeys {
+    id: ProviderId,
+    kinds: Vec<u16>,
+    lapse_ms: Option<u64>,
+    idle_ms: Option<u64>,
+}
+
+impl ProviderKeys {
+    pub fn of(provider: &Provider) -> Self {
+        let offered = provider.advert.iter().flat_map(|advert| &advert.kinds);
+        let kinds = if provider.is_available() { offered.map(|offer| offer.kind).collect() } else { Vec::new() };
+        let (lapse_ms, idle_ms) = match provider.presence {
+            Presence::Online => (None, None),
+            Presence::Seen { until_ms } => (Some(until_ms), None),
+            Presence::Offline { grace_until_ms, .. } => (None, provider.leases.is_empty().then_some(grace_until_ms)),
+        };
+        Self { id: provider.id, kinds, lapse_ms, idle_ms }
+    }
+}
+
+impl Index {
+    pub fn build<'a>(jobs: impl Iterator<Item = &'a Job>, providers: impl Iterator<Item = &'a Provider>) -> Self {
+        let mut index = Self::default();
+        jobs.for_each(|job| index.add_job(JobKeys::of(job)));
+        providers.for_each(|provider| index.add_provider(&ProviderKeys::of(provider)));
+        index
+    }
+
+    pub fn move_job(&mut self, before: JobKeys, after: JobKeys) {
+        if before != after {
+            self.remove_job(before);
+            self.add_job(after);
+        }
+    }
+
+    pub fn move_provider(&mut self, before: &ProviderKeys, after: &ProviderKeys) {
+        if before != after {
+            self.remove_provider(before);
+            self.add_provider(after);
+        }
+    }
+
+    pub fn add_job(&mut self, keys: JobKeys) {
+        if let Some(at_ms) = keys.deadline_ms {
+            self.deadlines.insert((at_ms, keys.id));
+        }
+        if let Some((kind, arrival)) = keys.queue {
+            self.queues.entry(kind).or_default().insert(arrival, keys.id);
+        }
+        if let Some((forget_at_ms, at_ms)) = keys.ended_ms {
+            self.ended.insert((forget_at_ms, at_ms, keys.id));
+        }
+        if let Some(customer) = keys.open_of {
+            *self.open_by_customer.entry(customer).or_default() += 1;
+            self.open += 1;
+        }
+    }
+
+    pub fn remove_job(&mut self, keys: JobKeys) {
+        if let Some(at_ms) = keys.deadline_ms {
+            self.deadlines.remove(&(at_ms, keys.id));
+        }
+        if let Some((kind, arrival)) = keys.queue {
+            remove_from(&mut self.queues, kind, |queue| {
+                queue.remove(&arrival);
+                queue.is_empty()
+            });
+        }
+        if let Some((forget_at_ms, at_ms)) = keys.ended_ms {
+            self.ended.remove(&(forget_at_ms, at_ms, keys.id));
+        }
+        if let Some(customer) = keys.open_of {
+            remove_from(&mut self.open_by_customer, customer, |open| {
+                *open -= 1;
+                *open == 0
+            });
+            self.open -= 1;
+        }
+    }
+
+    pub fn add_provider(&mut self, keys: &ProviderKeys) {
+        for kind in &keys.kinds {
+            self.available.entry(*kind).or_default().insert(keys.id);
+        }
+        if let Some(at_ms) = keys.lapse_ms {
+            self.lapses.insert((at_ms, keys.id));
+        }
+        if let Some(at_ms) = keys.idle_ms {
+            self.idle.insert((at_ms, keys.id));
+        }
+    }
+
+    pub fn remove_provider(&mut self, keys: &ProviderKeys) {
+        for kind in &keys.kinds {
+            remove_from(&mut self.available, *kind, |providers| {
+                providers.remove(&keys.id);
+                providers.is_empty()
+            });
+        }
+        if let Some(at_ms) = keys.lapse_ms {
+            self.lapses.remove(&(at_ms, keys.id));
+        }
+        if let Some(at_ms) = keys.idle_ms {
+            self.idle.remove(&(at_ms, keys.id));
+        }
+    }
+}
+
+/// Changes an entry and drops it when `change` says that nothing is left of it.
+fn remove_from<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, change: impl FnOnce(&mut V) -> bool) {
+    if map.get_mut(&key).is_some_and(change) {
+        map.remove(&key);
+    }
+}

@@ -1,0 +1,104 @@
+//! What the relay tells the scheduler.
+
+use crate::advert::Advert;
+use crate::id::{CustomerId, JobId, ProviderId, ResultId};
+use crate::request::Request;
+
+/// What a provider says about a job it works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Feedback {
+    /// It has begun, or is still at it.
+    Processing,
+    /// Part of the result.
+    Partial,
+    /// It says that it is done; only a result ends the job, so this is a heartbeat.
+    Success,
+    /// It gives up.
+    Error {
+        /// Why, in its words; cut to 256 bytes.
+        reason: String,
+    },
+    /// It waits for money.
+    PaymentRequired {
+        /// How much, in millisatoshi.
+        amount_msat: Option<u64>,
+    },
+}
+
+/// One thing that happened outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A provider published an advert; it replaces the one before.
+    Advertise {
+        /// Who.
+        provider: ProviderId,
+        /// What it offers.
+        advert: Advert,
+    },
+    /// A provider took its advert back. Its leases go on, it gets no new ones.
+    Unadvertise {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// A provider signed something just now: liveness of one without an authenticated connection.
+    /// Nothing happens when it is unknown or online.
+    Seen {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// The first authenticated connection of a public key. The caller may leave out keys that have neither an advert
+    /// nor a lease, if it says `Online` after their advert.
+    Online {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// Its last authenticated connection is gone.
+    Offline {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// A customer asks for work.
+    Request {
+        /// The id of the request.
+        job: JobId,
+        /// Who asks.
+        customer: CustomerId,
+        /// What for.
+        request: Request,
+    },
+    /// A provider reports on a job.
+    Feedback {
+        /// Which job.
+        job: JobId,
+        /// Who reports.
+        provider: ProviderId,
+        /// The lease number that it names, if any.
+        lease: Option<u64>,
+        /// What it says.
+        feedback: Feedback,
+    },
+    /// A provider delivers.
+    Result {
+        /// Which job.
+        job: JobId,
+        /// Who delivers.
+        provider: ProviderId,
+        /// The lease number that it names, if any.
+        lease: Option<u64>,
+        /// The result's id.
+        result: ResultId,
+        /// The result's kind.
+        kind: u16,
+    },
+    /// The customer takes the request back.
+    Cancel {
+        /// Which job.
+        job: JobId,
+        /// Who says so.
+        by: CustomerId,
+    },
+    /// The relay came back: nobody is connected. Give this once after [`restore`](crate::Scheduler::restore).
+    Restarted,
+    /// Time has passed: give this when [`next_deadline_ms`](crate::Scheduler::next_deadline_ms) has come.
+    Tick,
+}

@@ -1,0 +1,126 @@
+//! A lease: one provider's exclusive right to a job, for a while.
+
+use crate::id::ProviderId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Bytes kept of a provider's own words.
+pub const REASON_MAX: usize = 256;
+
+/// A live lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Fencing number: unique over all jobs, and only grows.
+    pub number: u64,
+    /// Who holds it.
+    pub provider: ProviderId,
+    /// Which attempt at the job this is, from 1.
+    pub attempt: u32,
+    /// When it was granted.
+    pub since_ms: u64,
+    /// The holder is disconnected and must be back by then.
+    pub grace_until_ms: Option<u64>,
+}
+
+/// A lease that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Which attempt at the job it was, from 1.
+    pub number: u32,
+    /// Who held the lease.
+    pub provider: ProviderId,
+    /// The lease's fencing number.
+    pub lease: u64,
+    /// Why it is over.
+    pub reason: Reason,
+    /// When it ended.
+    pub ended_at_ms: u64,
+}
+
+/// Why a lease is over without a result of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// The provider did not say anything in time.
+    AcceptTimeout,
+    /// The provider did not deliver in time.
+    RunTimeout,
+    /// The provider was silent for longer than the job allows.
+    HeartbeatTimeout,
+    /// The provider disconnected and did not come back in time.
+    Disconnected,
+    /// The provider gave up, in its own words.
+    Error(String),
+    /// The customer did not pay in time.
+    Unpaid,
+    /// An earlier leaseholder delivered after all.
+    LateResultWon,
+    /// The customer cancelled the job.
+    Cancelled,
+    /// The whole job ran out of time.
+    Expired,
+}
+
+impl Reason {
+    /// The provider's own words, cut to [`REASON_MAX`] bytes at a character's boundary.
+    pub fn error(mut words: String) -> Self {
+        let fits = |end: &usize| words.is_char_boundary(*end);
+        if let Some(end) = (0..=REASON_MAX.min(words.len())).rev().find(fits) {
+            words.truncate(end);
+        }
+        Reason::Error(words)
+    }
+
+    /// Whether it counts against the provider. A late winner, a cancelled, unpaid or expired job counts against nobody.
+    pub fn blames_provider(&self) -> bool {
+        match self {
+            Reason::AcceptTimeout
+            | Reason::RunTimeout
+            | Reason::HeartbeatTimeout
+            | Reason::Disconnected
+            | Reason::Error(_) => true,
+            Reason::Unpaid | Reason::LateResultWon | Reason::Cancelled | Reason::Expired => false,
+        }
+    }
+
+    /// A stable word for machines.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Reason::AcceptTimeout => "accept-timeout",
+            Reason::RunTimeout => "run-timeout",
+            Reason::HeartbeatTimeout => "heartbeat-timeout",
+            Reason::Disconnected => "disconnected",
+            Reason::Error(_) => "error",
+            Reason::Unpaid => "unpaid",
+            Reason::LateResultWon => "late-result-won",
+            Reason::Cancelled => "cancelled",
+            Reason::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::AcceptTimeout => f.write_str("the provider did not accept in time"),
+            Reason::RunTimeout => f.write_str("the provider did not deliver in time"),
+            Reason::HeartbeatTimeout => f.write_str("the provider was silent for too long"),
+            Reason::Disconnected => f.write_str("the provider disconnected"),
+            Reason::Error(words) => write!(f, "the provider gave up: {words}"),
+            Reason::Unpaid => f.write_str("the customer did not pay in time"),
+            Reason::LateResultWon => f.write_str("an earlier provider delivered after all"),
+            Reason::Cancelled => f.write_str("the customer cancelled the job"),
+            Reason::Expired => f.write_str("the job ran out of time"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_cut_between_characters() {
+        let words = format!("{}é", "x".repeat(REASON_MAX - 1));
+        assert_eq!(Reason::error(words), Reason::Error("x".repeat(REASON_MAX - 1)));
+    }
+}

@@ -1,0 +1,83 @@
+//! Mercato's scheduler: matches job requests to providers, enforces deadlines, reassigns, and says so.
+//!
+//! A pure core. The time is an argument, draws come from published seeds, numbers are integers, tables are ordered: the same
+//! inputs give the same records and effects on every machine. It knows nothing of Nostr's wire, sockets or stores.
+//!
+//! # The main path
+//!
+//! ```
+//! use mercato_scheduler::*;
+//!
+//! let mut scheduler = Scheduler::new(Config::default());
+//! let (provider, job) = (ProviderId([1; 32]), JobId([2; 32]));
+//! let advert = Advert { kinds: vec![Offer { kind: 5050, price_msat: None }], ..Advert::default() };
+//! scheduler.step(0, Input::Advertise { provider, advert })?;
+//! let request = Request::new(5050);
+//! let step = scheduler.step(1, Input::Request { job, customer: CustomerId([3; 32]), request })?;
+//! assert!(matches!(step.effects.first(), Some(Effect::AnnounceLease { .. })));
+//! # Ok::<(), Refusal>(())
+//! ```
+//!
+//! The caller
+//! 1. turns each committed message into an [`Input`] and gives it to [`Scheduler::step`] with the time,
+//! 2. writes the step's [`Record`]s and the signed [`Effect`]s in one atomic batch, and only then lets anyone see them,
+//! 3. gives [`Input::Tick`] whenever [`Scheduler::next_deadline_ms`] has come,
+//! 4. after a crash folds the journal with [`Scheduler::restore`] and gives [`Input::Restarted`],
+//! 5. now and then replaces the journal by [`Scheduler::checkpoint`].
+//!
+//! # Layout
+//!
+//! | file | noun |
+//! |---|---|
+//! | `scheduler` | the front: step, restore, checkpoint |
+//! | `turn`, `turn/*` | one step; a file for each group of verbs |
+//! | `state` | the tables, and `apply`, the only function that changes them |
+//! | `index` | what makes the next thing to do quick to find |
+//! | `matching` | who is feasible, and who is chosen: the formula |
+//! | `wake` | which queued jobs deserve another look |
+//! | `check` | the invariants |
+//! | `input`, `record`, `effect`, `refusal` | what goes in and comes out |
+//! | `job`, `lease`, `provider`, `request`, `advert`, `id`, `config` | the nouns |
+//!
+//! # Invariants
+//!
+//! A job has at most one live lease. A lease number is never used twice, and only grows. A refusal changes nothing. Only
+//! `apply` changes the state, and the state does not depend on the configuration. A queued job that somebody could take waits for
+//! no more than the next step. Every table, list and text has a bound, and every step does a bounded amount of work
+//! (except the two that touch everybody: `Restarted` and a checkpoint).
+
+#![forbid(unsafe_code)]
+
+mod advert;
+mod check;
+mod config;
+mod effect;
+mod id;
+mod index;
+mod input;
+mod job;
+mod lease;
+mod matching;
+mod provider;
+mod record;
+mod refusal;
+mod request;
+mod scheduler;
+mod state;
+mod turn;
+mod wake;
+
+pub use advert::{Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value};
+pub use config::Config;
+pub use effect::{Effect, End, JobView, Status};
+pub use id::{CustomerId, JobId, ProviderId, ResultId};
+pub use input::{Feedback, Input};
+pub use job::{Deadline, Job, Phase, Standing, Terms};
+pub use lease::{Attempt, Lease, REASON_MAX, Reason};
+pub use matching::{seed, splitmix64};
+pub use provider::{Presence, Provider};
+pub use record::{Fact, Record};
+pub use refusal::{Flaw, Refusal};
+pub use request::{Dispatch, NAMED_MAX, Op, REQUIREMENTS_MAX, Request, Requirement, VALUES_MAX};
+pub use scheduler::{RestoreError, Scheduler, Step};
+pub use state::State;

@@ -1,0 +1,108 @@
+//! A provider: its offer, its presence, its leases and its past.
+
+use crate::advert::{Advert, Offer};
+use crate::id::{JobId, ProviderId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Whether a provider is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Presence {
+    /// It has an authenticated connection.
+    Online,
+    /// It has none, but signed something lately. Its leases know deadlines only, no grace.
+    Seen {
+        /// Alive until then.
+        until_ms: u64,
+    },
+    /// It is away and gets no leases.
+    Offline {
+        /// Since when.
+        since_ms: u64,
+        /// Until then its leases wait for it, and what it signs does not count as life: a message
+        /// from before the disconnect may arrive after it.
+        grace_until_ms: u64,
+    },
+}
+
+/// A provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// Its public key.
+    pub id: ProviderId,
+    /// What it offers; `None` before its first advert and after it took that back.
+    pub advert: Option<Advert>,
+    /// Jobs that it does at a time.
+    pub slots: u32,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Jobs that it holds a live lease on.
+    pub leases: BTreeSet<JobId>,
+    /// Results accepted in time.
+    pub succeeded: u32,
+    /// Leases that ended by its fault.
+    pub failed: u32,
+    /// Results accepted after its lease was over.
+    pub late: u32,
+}
+
+impl Provider {
+    pub(crate) fn new(id: ProviderId, now_ms: u64) -> Self {
+        Self {
+            id,
+            advert: None,
+            slots: 0,
+            presence: Presence::Offline { since_ms: now_ms, grace_until_ms: now_ms },
+            leases: BTreeSet::new(),
+            succeeded: 0,
+            failed: 0,
+            late: 0,
+        }
+    }
+
+    /// Whether it may get leases as far as presence goes.
+    pub fn is_alive(&self) -> bool {
+        match self.presence {
+            Presence::Online | Presence::Seen { .. } => true,
+            Presence::Offline { .. } => false,
+        }
+    }
+
+    /// Whether it has an authenticated connection.
+    pub fn is_online(&self) -> bool {
+        self.presence == Presence::Online
+    }
+
+    /// Slots without a lease. Zero too when a new advert has fewer slots than there are leases.
+    pub fn free_slots(&self) -> u32 {
+        let used = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
+        self.slots.saturating_sub(used)
+    }
+
+    /// Whether it could take a job now, were one to fit.
+    pub fn is_available(&self) -> bool {
+        self.is_alive() && self.free_slots() > 0 && self.advert.is_some()
+    }
+
+    /// Its offer for a job kind.
+    pub fn offer(&self, kind: u16) -> Option<&Offer> {
+        self.advert.as_ref()?.offer(kind)
+    }
+
+    /// Counts an accepted result and gives back the slot, if it still held one.
+    pub(crate) fn delivered(&mut self, job: JobId, late: bool) {
+        self.leases.remove(&job);
+        let count = if late { &mut self.late } else { &mut self.succeeded };
+        *count = count.saturating_add(1);
+    }
+
+    /// Whether forgetting it loses nothing.
+    pub(crate) fn is_blank(&self) -> bool {
+        let counts = [self.succeeded, self.failed, self.late];
+        self.is_idle_offline() && self.advert.is_none() && counts == [0; 3]
+    }
+
+    pub(crate) fn is_idle_offline(&self) -> bool {
+        !self.is_alive() && self.leases.is_empty()
+    }
+}

@@ -1,0 +1,153 @@
+//! The journal: what happened, in the past tense.
+
+use crate::advert::Advert;
+use crate::effect::End;
+use crate::id::{CustomerId, JobId, ProviderId};
+use crate::job::{Job, Terms};
+use crate::lease::Reason;
+use crate::provider::Provider;
+use crate::request::Request;
+use serde::{Deserialize, Serialize};
+
+/// A fact and when it became one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Milliseconds since the Unix epoch; never less than in the record before.
+    pub at_ms: u64,
+    /// What happened.
+    pub fact: Fact,
+}
+
+/// Something that happened. It carries what was decided, not how, so that neither a new configuration nor a new
+/// scoring formula changes what an old journal means.
+///
+/// The order of the variants is part of the stored format: new ones go to the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// A provider offers this from now on, in so many slots.
+    Advertised {
+        /// Who.
+        provider: ProviderId,
+        /// What.
+        advert: Advert,
+        /// Slots that count.
+        slots: u32,
+    },
+    /// A provider offers nothing any more.
+    Unadvertised {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// A provider without a connection is alive until then.
+    Seen {
+        /// Who.
+        provider: ProviderId,
+        /// Until when it counts as alive.
+        until_ms: u64,
+    },
+    /// A provider was not seen for too long.
+    Lapsed {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// A provider has an authenticated connection; the grace of its leases is lifted.
+    CameOnline {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// A provider's last authenticated connection is gone; its leases are in grace.
+    WentOffline {
+        /// Who.
+        provider: ProviderId,
+        /// It must be back by then to keep its leases.
+        grace_until_ms: u64,
+    },
+    /// The relay was away: everybody is offline, and nobody is held to a deadline before the grace is over.
+    Restarted {
+        /// Leases last at least until then.
+        grace_until_ms: u64,
+    },
+    /// A provider made room for another, or left nothing to remember.
+    ProviderForgotten {
+        /// Who.
+        provider: ProviderId,
+    },
+    /// A job was taken.
+    Requested {
+        /// Which.
+        job: JobId,
+        /// Whose.
+        customer: CustomerId,
+        /// As asked.
+        request: Box<Request>,
+        /// As granted.
+        terms: Terms,
+    },
+    /// A provider holds a lease.
+    Leased {
+        /// On which job.
+        job: JobId,
+        /// Who.
+        provider: ProviderId,
+        /// Fencing number.
+        lease: u64,
+        /// It must have said something by then.
+        accept_by_ms: u64,
+    },
+    /// The leaseholder works, from now or again after a payment.
+    Ran {
+        /// On which job.
+        job: JobId,
+        /// It must have delivered by then.
+        run_by_ms: u64,
+        /// It must have said something by then.
+        heartbeat_by_ms: Option<u64>,
+    },
+    /// The leaseholder waits for money; its run stands still.
+    PaymentAsked {
+        /// For which job.
+        job: JobId,
+        /// How much, in millisatoshi.
+        amount_msat: Option<u64>,
+        /// The customer must have paid by then.
+        pay_by_ms: u64,
+        /// What is left of the run when it goes on.
+        run_left_ms: u64,
+    },
+    /// A lease is over without a result of its own; its job is queued again.
+    LeaseEnded {
+        /// On which job.
+        job: JobId,
+        /// Why.
+        reason: Reason,
+    },
+    /// A job is over. A lease that is still live is the one that succeeded.
+    Ended {
+        /// Which.
+        job: JobId,
+        /// How.
+        end: End,
+        /// Who delivered, or else the last leaseholder.
+        provider: Option<ProviderId>,
+        /// Whether the result came from an earlier leaseholder.
+        late: bool,
+        /// Remembered until then.
+        forget_at_ms: u64,
+    },
+    /// An ended job is not remembered any more.
+    Forgotten {
+        /// Which.
+        job: JobId,
+    },
+    /// First row of a checkpoint.
+    CountersRestored {
+        /// The number of the next lease.
+        next_lease: u64,
+        /// The arrival number of the next job.
+        next_arrival: u64,
+    },
+    /// A provider, in a checkpoint.
+    ProviderRestored(Box<Provider>),
+    /// A job, in a checkpoint.
+    JobRestored(Box<Job>),
+}

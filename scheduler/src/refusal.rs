@@ -1,0 +1,133 @@
+//! Why an input changes nothing.
+
+use crate::effect::End;
+use crate::id::ProviderId;
+use crate::lease::Reason;
+use thiserror::Error;
+
+/// An input that is not accepted. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// No such job, or forgotten long after its end.
+    #[error("this job is not known")]
+    UnknownJob,
+    /// The request was taken before.
+    #[error("this job is known already")]
+    DuplicateJob,
+    /// Only its customer may cancel a job.
+    #[error("only the customer may do this")]
+    NotTheCustomer,
+    /// The sender never held a lease on this job.
+    #[error("you never held a lease on this job")]
+    NeverLeased,
+    /// The sender's lease is over, or it names a lease that is not its own.
+    #[error("lease {named} does not count: {}", stale_detail(*.own, .reason.as_ref()))]
+    StaleLease {
+        /// The lease that was judged: the one named, or else the sender's own.
+        named: u64,
+        /// The sender's own lease on this job.
+        own: u64,
+        /// Why the sender's own lease ended; `None` when it is live.
+        reason: Option<Reason>,
+    },
+    /// The job is over.
+    #[error("this job has ended: {}", end_word(.end))]
+    AlreadyEnded {
+        /// How.
+        end: End,
+    },
+    /// This very result was accepted before.
+    #[error("this result was accepted already")]
+    DuplicateResult,
+    /// A result's kind is its request's plus 1000.
+    #[error("a result of this job has kind {expected}, not {got}")]
+    WrongResultKind {
+        /// The right kind.
+        expected: u16,
+        /// The kind that came.
+        got: u16,
+    },
+    /// The relay has as many open jobs as it takes.
+    #[error("there are {max} open jobs; try again later")]
+    TooManyJobs {
+        /// The bound.
+        max: usize,
+    },
+    /// The customer has as many open jobs as it may.
+    #[error("you have {max} open jobs; wait for some to end")]
+    TooManyJobsOfCustomer {
+        /// The bound.
+        max: usize,
+    },
+    /// The request came after its own deadline.
+    #[error("the deadline of this job has passed")]
+    DeadlinePassed,
+    /// The directory is full of providers that are present.
+    #[error("there are {max} providers; try again later")]
+    TooManyProviders {
+        /// The bound.
+        max: usize,
+        /// Who found no place.
+        provider: ProviderId,
+    },
+    /// A request that can never be scheduled as it is.
+    #[error("{0}")]
+    InvalidRequest(Flaw),
+    /// An advert that cannot be used as it is.
+    #[error("{0}")]
+    InvalidAdvert(Flaw),
+}
+
+/// What is wrong with a request or an advert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Flaw {
+    /// The result's kind would not fit.
+    #[error("the kind is too high to have a result kind")]
+    KindTooHigh,
+    /// A timeout of nothing.
+    #[error("a timeout must not be zero")]
+    ZeroTimeout,
+    /// No attempts at all.
+    #[error("the number of attempts must not be zero")]
+    ZeroAttempts,
+    /// More than 32 requirements.
+    #[error("a request has at most 32 requirements")]
+    TooManyRequirements,
+    /// More than 32 values in a requirement.
+    #[error("a requirement has at most 32 values")]
+    TooManyValues,
+    /// More than 64 named providers.
+    #[error("a request names at most 64 providers")]
+    TooManyNamed,
+    /// Operands that do not fit the operator.
+    #[error("the values of a requirement do not fit its operator")]
+    WrongOperands,
+    /// More than 64 capabilities.
+    #[error("an advert has at most 64 capabilities")]
+    TooManyCaps,
+    /// More than 256 offers.
+    #[error("an advert has at most 256 job kinds")]
+    TooManyOffers,
+    /// An attribute without a name.
+    #[error("an attribute must have a name")]
+    EmptyName,
+    /// A name or text over 256 bytes.
+    #[error("a name or a text value has at most 256 bytes")]
+    TextTooLong,
+}
+
+fn stale_detail(own: u64, reason: Option<&Reason>) -> String {
+    match reason {
+        Some(reason) => reason.to_string(),
+        None => format!("your lease on this job is {own}"),
+    }
+}
+
+fn end_word(end: &End) -> &'static str {
+    match end {
+        End::Succeeded { .. } => "it has its result",
+        End::Failed => "it failed",
+        End::Cancelled => "it was cancelled",
+        End::Expired => "its deadline passed",
+    }
+}

@@ -1,0 +1,178 @@
+//! What a customer asks for.
+
+use crate::advert::{Advert, Value, name_flaw};
+use crate::id::ProviderId;
+use crate::refusal::Flaw;
+use serde::{Deserialize, Serialize};
+
+/// Requirements that a request may list.
+pub const REQUIREMENTS_MAX: usize = 32;
+/// Values that one requirement may list.
+pub const VALUES_MAX: usize = 32;
+/// Providers that a request may name.
+pub const NAMED_MAX: usize = 64;
+
+/// How a capability is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// `=`: one of the capability's values equals the operand.
+    Equal,
+    /// `!=`: it has a value of the operand's type, and none equals the operand.
+    NotEqual,
+    /// `<`, integers only.
+    Less,
+    /// `<=`, integers only.
+    LessOrEqual,
+    /// `>`, integers only.
+    Greater,
+    /// `>=`, integers only.
+    GreaterOrEqual,
+    /// `in`: one of its values is among the operands.
+    In,
+    /// `has`: every operand is among its values; without operands, that it is there at all.
+    Has,
+}
+
+/// One condition on a provider's capabilities. An absent capability fails every operator, `!=` too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requirement {
+    /// Name of the capability.
+    pub attribute: String,
+    /// The comparison.
+    pub op: Op,
+    /// Its operands: exactly one for the comparisons, one or more for `in`, any number for `has`.
+    pub values: Vec<Value>,
+}
+
+/// Who may answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dispatch {
+    /// One provider at a time holds a lease.
+    #[default]
+    Leased,
+    /// Everybody may; the first result ends the job.
+    Open,
+}
+
+/// A job request. Times are durations in milliseconds, cut to the operator's bounds; `deadline_ms` is a point in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its kind; the result's is 1000 higher.
+    pub kind: u16,
+    /// The most the customer pays, in millisatoshi; `None` accepts any price.
+    pub bid_msat: Option<u64>,
+    /// Conditions on the provider; all must hold.
+    pub require: Vec<Requirement>,
+    /// When not empty, only these may hold a lease.
+    pub providers: Vec<ProviderId>,
+    /// Who may answer.
+    pub dispatch: Dispatch,
+    /// How long a leaseholder may take to say anything.
+    pub accept_timeout_ms: Option<u64>,
+    /// How long the run may take from acceptance.
+    pub run_timeout_ms: Option<u64>,
+    /// How long the provider waits for its payment.
+    pub pay_timeout_ms: Option<u64>,
+    /// The longest silence while running; `None`: no heartbeat is needed.
+    pub heartbeat_timeout_ms: Option<u64>,
+    /// Leases that the job may use up.
+    pub attempts: Option<u32>,
+    /// When the whole job must have ended.
+    pub deadline_ms: Option<u64>,
+}
+
+impl Request {
+    /// A request of this kind that leaves everything else to the operator's defaults.
+    pub fn new(kind: u16) -> Self {
+        Self {
+            kind,
+            bid_msat: None,
+            require: Vec::new(),
+            providers: Vec::new(),
+            dispatch: Dispatch::Leased,
+            accept_timeout_ms: None,
+            run_timeout_ms: None,
+            pay_timeout_ms: None,
+            heartbeat_timeout_ms: None,
+            attempts: None,
+            deadline_ms: None,
+        }
+    }
+
+    /// The kind of its result. Kinds too high to have one are refused at the door.
+    pub fn result_kind(&self) -> u16 {
+        self.kind.saturating_add(1_000)
+    }
+
+    /// Why this request is refused at the door.
+    pub(crate) fn flaw(&self) -> Option<Flaw> {
+        let times = [self.accept_timeout_ms, self.run_timeout_ms, self.pay_timeout_ms, self.heartbeat_timeout_ms];
+        if self.kind.checked_add(1_000).is_none() {
+            return Some(Flaw::KindTooHigh);
+        }
+        if times.contains(&Some(0)) {
+            return Some(Flaw::ZeroTimeout);
+        }
+        if self.attempts == Some(0) {
+            return Some(Flaw::ZeroAttempts);
+        }
+        if self.require.len() > REQUIREMENTS_MAX {
+            return Some(Flaw::TooManyRequirements);
+        }
+        if self.providers.len() > NAMED_MAX {
+            return Some(Flaw::TooManyNamed);
+        }
+        self.require.iter().find_map(Requirement::flaw)
+    }
+}
+
+impl Requirement {
+    /// Whether the advert's capabilities fulfil it.
+    pub fn holds(&self, advert: &Advert) -> bool {
+        let mut values = advert.values(&self.attribute);
+        match self.op {
+            Op::Equal | Op::In => values.any(|value| self.values.contains(value)),
+            Op::NotEqual => self.holds_not_equal(advert),
+            Op::Less => values.any(|value| self.compares(value, |cap, asked| cap < asked)),
+            Op::LessOrEqual => values.any(|value| self.compares(value, |cap, asked| cap <= asked)),
+            Op::Greater => values.any(|value| self.compares(value, |cap, asked| cap > asked)),
+            Op::GreaterOrEqual => values.any(|value| self.compares(value, |cap, asked| cap >= asked)),
+            Op::Has if self.values.is_empty() => values.next().is_some(),
+            Op::Has => self.values.iter().all(|asked| advert.values(&self.attribute).any(|value| value == asked)),
+        }
+    }
+
+    fn holds_not_equal(&self, advert: &Advert) -> bool {
+        let Some(asked) = self.values.first() else {
+            return false;
+        };
+        let same_type = |value: &&Value| std::mem::discriminant(*value) == std::mem::discriminant(asked);
+        let mut comparable = advert.values(&self.attribute).filter(same_type).peekable();
+        comparable.peek().is_some() && comparable.all(|value| value != asked)
+    }
+
+    fn compares(&self, value: &Value, order: fn(i64, i64) -> bool) -> bool {
+        match (value, self.values.first()) {
+            (Value::Int(cap), Some(Value::Int(asked))) => order(*cap, *asked),
+            (Value::Int(_) | Value::Text(_), Some(Value::Int(_) | Value::Text(_)) | None) => false,
+        }
+    }
+
+    fn flaw(&self) -> Option<Flaw> {
+        if self.values.len() > VALUES_MAX {
+            return Some(Flaw::TooManyValues);
+        }
+        let operands = match self.op {
+            Op::Equal | Op::NotEqual => self.values.len() == 1,
+            Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual => {
+                matches!(self.values.as_slice(), [Value::Int(_)])
+            }
+            Op::In => !self.values.is_empty(),
+            Op::Has => true,
+        };
+        if !operands {
+            return Some(Flaw::WrongOperands);
+        }
+        name_flaw(&self.attribute).or_else(|| self.values.iter().find_map(Value::flaw))
+    }
+}

@@ -1,0 +1,286 @@
+//! The state, and the only function that changes it.
+
+use crate::effect::End;
+use crate::id::{JobId, ProviderId};
+use crate::index::{Index, JobKeys, ProviderKeys};
+use crate::job::{Job, Phase};
+use crate::lease::{Attempt, Lease, Reason};
+use crate::provider::{Presence, Provider};
+use crate::record::{Fact, Record};
+use std::collections::BTreeMap;
+
+/// Jobs and providers, and what is derived from them. Equal journals make equal states.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub(crate) now_ms: u64,
+    pub(crate) next_lease: u64,
+    pub(crate) next_arrival: u64,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) providers: BTreeMap<ProviderId, Provider>,
+    pub(crate) index: Index,
+}
+
+/// Why a record cannot follow the ones before it.
+pub(crate) type Misfit = &'static str;
+
+impl State {
+    /// Jobs that are open, and those that ended lately.
+    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
+        &self.jobs
+    }
+
+    /// The directory.
+    pub fn providers(&self) -> &BTreeMap<ProviderId, Provider> {
+        &self.providers
+    }
+
+    /// The time of the last record, in milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The number of the next lease; every number granted so far is lower.
+    pub fn next_lease(&self) -> u64 {
+        self.next_lease
+    }
+
+    /// Number of jobs that have not ended.
+    pub fn open_jobs(&self) -> usize {
+        self.index.open
+    }
+
+    /// Makes a fact part of the state. Live running and recovery share it, so it must not depend on
+    /// anything else; on an error the state is not to be used any more.
+    pub(crate) fn apply(&mut self, record: &Record) -> Result<(), Misfit> {
+        if record.at_ms < self.now_ms {
+            return Err("the record is older than the one before it");
+        }
+        self.now_ms = record.at_ms;
+        match &record.fact {
+            Fact::Advertised { provider, advert, slots } => self.enter_provider(*provider, |row| {
+                row.advert = Some(advert.clone());
+                row.slots = *slots;
+            }),
+            Fact::Unadvertised { provider } => self.change_provider(*provider, |row| {
+                row.advert = None;
+                row.slots = 0;
+            }),
+            Fact::Seen { provider, until_ms } => self.set_presence(*provider, Presence::Seen { until_ms: *until_ms }),
+            Fact::Lapsed { provider } => {
+                self.set_presence(*provider, Presence::Offline { since_ms: record.at_ms, grace_until_ms: record.at_ms })
+            }
+            Fact::CameOnline { provider } => self.came_online(*provider),
+            Fact::WentOffline { provider, grace_until_ms } => self.went_offline(*provider, *grace_until_ms),
+            Fact::Restarted { grace_until_ms } => self.restarted(*grace_until_ms),
+            Fact::ProviderForgotten { provider } => self.forget_provider(*provider),
+            Fact::Requested { job, customer, request, terms } => self.add_job(Job {
+                id: *job,
+                customer: *customer,
+                request: (**request).clone(),
+                terms: *terms,
+                arrival: self.next_arrival,
+                arrived_ms: record.at_ms,
+                attempts: Vec::new(),
+                phase: Phase::first(request.dispatch),
+            }),
+            Fact::Leased { job, provider, lease, accept_by_ms } => self.leased(*job, *provider, *lease, *accept_by_ms),
+            Fact::Ran { job, run_by_ms, heartbeat_by_ms } => self.change_lease(*job, |lease| Phase::Running {
+                lease,
+                run_by_ms: *run_by_ms,
+                heartbeat_by_ms: *heartbeat_by_ms,
+            }),
+            Fact::PaymentAsked { job, amount_msat, pay_by_ms, run_left_ms } => {
+                self.change_lease(*job, |lease| Phase::AwaitingPayment {
+                    lease,
+                    amount_msat: *amount_msat,
+                    pay_by_ms: *pay_by_ms,
+                    run_left_ms: *run_left_ms,
+                })
+            }
+            Fact::LeaseEnded { job, reason } => self.lease_ended(*job, reason),
+            Fact::Ended { job, end, provider, late, forget_at_ms } => {
+                self.ended(*job, end, *provider, *late, *forget_at_ms)
+            }
+            Fact::Forgotten { job } => self.forget_job(*job),
+            Fact::CountersRestored { next_lease, next_arrival } => {
+                self.next_lease = *next_lease;
+                self.next_arrival = *next_arrival;
+                Ok(())
+            }
+            Fact::ProviderRestored(row) => self.enter_provider(row.id, |entered| *entered = (**row).clone()),
+            Fact::JobRestored(job) => self.restore_job(job),
+        }
+    }
+
+    /// Runs `change` on a job and moves it in the indexes.
+    fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) -> Result<(), Misfit> {
+        let job = self.jobs.get_mut(&id).ok_or("the job is not known")?;
+        let before = JobKeys::of(job);
+        change(job);
+        self.index.move_job(before, JobKeys::of(job));
+        Ok(())
+    }
+
+    /// Runs `change` on a provider and moves it in the indexes.
+    fn change_provider(&mut self, id: ProviderId, change: impl FnOnce(&mut Provider)) -> Result<(), Misfit> {
+        let row = self.providers.get_mut(&id).ok_or("the provider is not known")?;
+        let before = ProviderKeys::of(row);
+        change(row);
+        self.index.move_provider(&before, &ProviderKeys::of(row));
+        Ok(())
+    }
+
+    /// As `change_provider`, for one that may be new.
+    fn enter_provider(&mut self, id: ProviderId, change: impl FnOnce(&mut Provider)) -> Result<(), Misfit> {
+        let now_ms = self.now_ms;
+        let index = &mut self.index;
+        self.providers.entry(id).or_insert_with(|| {
+            let row = Provider::new(id, now_ms);
+            index.add_provider(&ProviderKeys::of(&row));
+            row
+        });
+        self.change_provider(id, change)
+    }
+
+    fn set_presence(&mut self, id: ProviderId, presence: Presence) -> Result<(), Misfit> {
+        self.change_provider(id, |row| row.presence = presence)
+    }
+
+    /// Runs `change` on every job that the provider holds a lease on.
+    fn change_leases_of(&mut self, id: ProviderId, change: impl Fn(&mut Job)) -> Result<(), Misfit> {
+        let row = self.providers.get(&id).ok_or("the provider is not known")?;
+        for job in row.leases.clone() {
+            self.change_job(job, &change)?;
+        }
+        Ok(())
+    }
+
+    fn came_online(&mut self, id: ProviderId) -> Result<(), Misfit> {
+        self.enter_provider(id, |row| row.presence = Presence::Online)?;
+        self.change_leases_of(id, |job| job.set_grace(None))
+    }
+
+    fn went_offline(&mut self, id: ProviderId, grace_until_ms: u64) -> Result<(), Misfit> {
+        let since_ms = self.now_ms;
+        self.set_presence(id, Presence::Offline { since_ms, grace_until_ms })?;
+        self.change_leases_of(id, |job| job.set_grace(Some(grace_until_ms)))
+    }
+
+    fn restarted(&mut self, grace_until_ms: u64) -> Result<(), Misfit> {
+        let in_grace = |id: &JobId| self.jobs.get(id).is_some_and(Job::is_in_grace);
+        let away = |row: &&Provider| row.is_online() || row.leases.iter().any(in_grace);
+        let ids: Vec<_> = self.providers.values().filter(away).map(|row| row.id).collect();
+        for id in ids {
+            self.went_offline(id, grace_until_ms)?;
+        }
+        let leased: Vec<_> = self.jobs.values().filter(|job| job.lease().is_some()).map(|job| job.id).collect();
+        for id in leased {
+            self.change_job(id, |job| job.extend_to(grace_until_ms))?;
+        }
+        Ok(())
+    }
+
+    fn forget_provider(&mut self, id: ProviderId) -> Result<(), Misfit> {
+        let row = self.providers.remove(&id).ok_or("the provider is not known")?;
+        self.index.remove_provider(&ProviderKeys::of(&row));
+        if row.leases.is_empty() { Ok(()) } else { Err("the provider still holds leases") }
+    }
+
+    fn add_job(&mut self, job: Job) -> Result<(), Misfit> {
+        self.next_arrival = job.arrival.checked_add(1).ok_or("the arrival numbers are used up")?;
+        self.restore_job(&job)
+    }
+
+    fn restore_job(&mut self, job: &Job) -> Result<(), Misfit> {
+        self.index.add_job(JobKeys::of(job));
+        match self.jobs.insert(job.id, job.clone()) {
+            None => Ok(()),
+            Some(_) => Err("the job is known already"),
+        }
+    }
+
+    fn leased(&mut self, id: JobId, provider: ProviderId, number: u64, accept_by_ms: u64) -> Result<(), Misfit> {
+        if number < self.next_lease {
+            return Err("the lease number was used before");
+        }
+        if self.jobs.get(&id).is_none_or(|job| job.phase != Phase::Queued) {
+            return Err("the job is not queued");
+        }
+        self.next_lease = number.checked_add(1).ok_or("the lease numbers are used up")?;
+        let since_ms = self.now_ms;
+        self.change_provider(provider, |row| {
+            row.leases.insert(id);
+        })?;
+        self.change_job(id, |job| {
+            let attempt = job.next_attempt();
+            let lease = Lease { number, provider, attempt, since_ms, grace_until_ms: None };
+            job.phase = Phase::Leased { lease, accept_by_ms };
+        })
+    }
+
+    /// Moves a leased job to another phase under the same lease.
+    fn change_lease(&mut self, id: JobId, phase: impl FnOnce(Lease) -> Phase) -> Result<(), Misfit> {
+        let lease = self.live_lease(id)?;
+        self.change_job(id, |job| job.phase = phase(lease))
+    }
+
+    fn lease_ended(&mut self, id: JobId, reason: &Reason) -> Result<(), Misfit> {
+        let lease = self.live_lease(id)?;
+        self.change_provider(lease.provider, |row| {
+            row.leases.remove(&id);
+            if reason.blames_provider() {
+                row.failed = row.failed.saturating_add(1);
+            }
+        })?;
+        let attempt = Attempt {
+            number: lease.attempt,
+            provider: lease.provider,
+            lease: lease.number,
+            reason: reason.clone(),
+            ended_at_ms: self.now_ms,
+        };
+        self.change_job(id, |job| {
+            job.attempts.push(attempt);
+            job.phase = Phase::Queued;
+        })
+    }
+
+    fn ended(
+        &mut self,
+        id: JobId,
+        end: &End,
+        provider: Option<ProviderId>,
+        late: bool,
+        forget_at_ms: u64,
+    ) -> Result<(), Misfit> {
+        let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
+        if job.lease().is_some_and(|lease| Some(lease.provider) != provider) {
+            return Err("the live lease is another provider's");
+        }
+        if job.lease().is_some() && !matches!(end, End::Succeeded { .. }) {
+            return Err("the lease is still live");
+        }
+        if let (End::Succeeded { .. }, Some(winner)) = (end, provider)
+            && self.providers.contains_key(&winner)
+        {
+            self.change_provider(winner, |row| row.delivered(id, late))?;
+        }
+        let at_ms = self.now_ms;
+        self.change_job(id, |job| {
+            job.request.require = Vec::new();
+            job.request.providers = Vec::new();
+            job.phase = Phase::Ended { end: end.clone(), provider, at_ms, forget_at_ms };
+        })
+    }
+
+    fn forget_job(&mut self, id: JobId) -> Result<(), Misfit> {
+        let job = self.jobs.remove(&id).ok_or("the job is not known")?;
+        self.index.remove_job(JobKeys::of(&job));
+        if job.is_open() { Err("the job has not ended") } else { Ok(()) }
+    }
+
+    fn live_lease(&self, id: JobId) -> Result<Lease, Misfit> {
+        let job = self.jobs.get(&id).ok_or("the job is not known")?;
+        job.lease().cloned().ok_or("the job has no live lease")
+    }
+}

@@ -1,0 +1,68 @@
+//! A request comes in.
+
+use super::Turn;
+use crate::config::Config;
+use crate::id::{CustomerId, JobId};
+use crate::job::Terms;
+use crate::record::Fact;
+use crate::refusal::Refusal;
+use crate::request::{Dispatch, Request};
+
+impl Turn<'_> {
+    pub(super) fn admit(&mut self, job: JobId, customer: CustomerId, mut request: Request) -> Result<(), Refusal> {
+        self.check_request(job, customer, &request)?;
+        request.providers.sort_unstable();
+        request.providers.dedup();
+        let terms = Terms::grant(self.config, &request, self.now_ms);
+        let (kind, dispatch) = (request.kind, request.dispatch);
+        let arrival = self.state.next_arrival;
+        self.record(Fact::Requested { job, customer, request: Box::new(request), terms });
+        self.touched.insert(job);
+        match dispatch {
+            Dispatch::Leased => self.wakes.job(kind, arrival, job),
+            Dispatch::Open => {}
+        }
+        Ok(())
+    }
+
+    fn check_request(&self, job: JobId, customer: CustomerId, request: &Request) -> Result<(), Refusal> {
+        if self.state.jobs.contains_key(&job) {
+            return Err(Refusal::DuplicateJob);
+        }
+        if let Some(flaw) = request.flaw() {
+            return Err(Refusal::InvalidRequest(flaw));
+        }
+        if request.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now_ms) {
+            return Err(Refusal::DeadlinePassed);
+        }
+        if self.state.index.open >= self.config.jobs_max {
+            return Err(Refusal::TooManyJobs { max: self.config.jobs_max });
+        }
+        let own = self.state.index.open_by_customer.get(&customer).copied().unwrap_or(0);
+        if own >= self.config.jobs_per_customer_max {
+            return Err(Refusal::TooManyJobsOfCustomer { max: self.config.jobs_per_customer_max });
+        }
+        Ok(())
+    }
+}
+
+impl Terms {
+    fn grant(config: &Config, request: &Request, now_ms: u64) -> Self {
+        let wish = |asked: Option<u64>, default: u64, max: u64| asked.unwrap_or(default).min(max);
+        let latest_ms = now_ms.saturating_add(config.job_timeout_max_ms);
+        let default_ms = now_ms.saturating_add(config.job_timeout_ms);
+        Self {
+            accept_ms: wish(request.accept_timeout_ms, config.accept_timeout_ms, config.run_timeout_max_ms),
+            run_ms: wish(request.run_timeout_ms, config.run_timeout_ms, config.run_timeout_max_ms),
+            pay_ms: wish(request.pay_timeout_ms, config.pay_timeout_ms, config.job_timeout_max_ms),
+            heartbeat_ms: request.heartbeat_timeout_ms.map(|ms| ms.min(config.run_timeout_max_ms)),
+            attempts: request.attempts.unwrap_or(config.attempts_default).min(config.attempts_max),
+            deadline_ms: wish(request.deadline_ms, default_ms, latest_ms),
+        }
+    }
+
+    /// A point in time so far from now, but within the job's deadline.
+    pub(crate) fn by(&self, now_ms: u64, duration_ms: u64) -> u64 {
+        now_ms.saturating_add(duration_ms).min(self.deadline_ms)
+    }
+}

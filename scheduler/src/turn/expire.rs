@@ -1,0 +1,80 @@
+//! Deadlines pass, and what ended long ago is forgotten.
+
+use super::Turn;
+use crate::effect::End;
+use crate::id::JobId;
+use crate::job::Deadline;
+use crate::lease::Reason;
+use crate::record::Fact;
+
+/// Deadlines of one sort handled in one step; those left are due at once again.
+const DEADLINES_PER_STEP: usize = 64;
+
+impl Turn<'_> {
+    pub(super) fn expire(&mut self) {
+        self.expire_jobs();
+        self.lapse_providers();
+        self.forget_old();
+    }
+
+    fn expire_jobs(&mut self) {
+        for _ in 0..DEADLINES_PER_STEP {
+            match self.state.index.deadlines.first().copied() {
+                Some((at_ms, job)) if at_ms <= self.now_ms => self.expire_job(job),
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    fn expire_job(&mut self, id: JobId) {
+        let next = self.state.jobs.get(&id).and_then(|job| job.next_deadline());
+        let Some((at_ms, deadline)) = next else {
+            panic!("{id:?} has a deadline in the index but none of its own");
+        };
+        assert!(at_ms <= self.now_ms, "{id:?} is not due");
+        match deadline {
+            Deadline::Job => self.end_without_result(id, End::Expired, Reason::Expired),
+            Deadline::Grace => self.fail_attempt(id, Reason::Disconnected),
+            Deadline::Accept => self.fail_attempt(id, Reason::AcceptTimeout),
+            Deadline::Run => self.fail_attempt(id, Reason::RunTimeout),
+            Deadline::Heartbeat => self.fail_attempt(id, Reason::HeartbeatTimeout),
+            Deadline::Pay => self.end_without_result(id, End::Failed, Reason::Unpaid),
+        }
+    }
+
+    fn lapse_providers(&mut self) {
+        for _ in 0..DEADLINES_PER_STEP {
+            match self.state.index.lapses.first().copied() {
+                Some((at_ms, provider)) if at_ms <= self.now_ms => {
+                    self.record(Fact::Lapsed { provider });
+                    self.forget_if_blank(provider);
+                }
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    fn forget_old(&mut self) {
+        for _ in 0..DEADLINES_PER_STEP {
+            match self.state.index.ended.first().copied() {
+                Some((at_ms, _, job)) if at_ms <= self.now_ms => {
+                    self.record(Fact::Forgotten { job });
+                }
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    /// Drops the oldest ended jobs beyond the bound, also when that was lowered: a bounded number in a step.
+    pub(super) fn forget_surplus(&mut self) {
+        for _ in 0..DEADLINES_PER_STEP {
+            let ended = &self.state.index.ended;
+            match ended.first().copied() {
+                Some((_, _, job)) if ended.len() > self.config.ended_max => {
+                    self.record(Fact::Forgotten { job });
+                }
+                Some(_) | None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The rules, one test for each claim.
+
+mod bench;
+mod bound;
+mod deadline;
+mod fencing;
+mod journal;
+mod matching;
+mod open;
+mod presence;
+mod property;
+mod queue;

@@ -1,0 +1,257 @@
+//! What holds for every sequence of inputs.
+
+use crate::bench::*;
+use mercato_scheduler::*;
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+
+fn small_config() -> Config {
+    Config { jobs_max: 12, jobs_per_customer_max: 8, providers_max: 6, ended_max: 4, ..config() }
+}
+
+fn any_provider() -> impl Strategy<Value = ProviderId> {
+    (0..8u8).prop_map(provider)
+}
+
+fn any_job() -> impl Strategy<Value = JobId> {
+    (0..16u8).prop_map(job)
+}
+
+fn any_kind() -> impl Strategy<Value = u16> {
+    KIND..KIND + 3
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![(0..3i64).prop_map(Value::Int), "[ab]".prop_map(Value::Text)]
+}
+
+fn any_advert() -> impl Strategy<Value = Advert> {
+    let offer = (any_kind(), of(0..4u64)).prop_map(|(kind, price_msat)| Offer { kind, price_msat });
+    let cap = ("[xy]", any_value());
+    (vec(offer, 0..4), vec(cap, 0..4), of(0..4u32)).prop_map(|(kinds, caps, slots)| Advert { kinds, caps, slots })
+}
+
+fn any_requirement() -> impl Strategy<Value = Requirement> {
+    let op = prop::sample::select(vec![
+        Op::Equal,
+        Op::NotEqual,
+        Op::Less,
+        Op::LessOrEqual,
+        Op::Greater,
+        Op::GreaterOrEqual,
+        Op::In,
+        Op::Has,
+    ]);
+    ("[xy]", op, vec(any_value(), 0..3)).prop_map(|(attribute, op, values)| Requirement { attribute, op, values })
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let who = (
+        any_kind(),
+        of(0..4u64),
+        vec(any_requirement(), 0..2),
+        prop_oneof![3 => Just(vec![]), 1 => vec(any_provider(), 1..4)],
+        prop_oneof![6 => Just(Dispatch::Leased), 1 => Just(Dispatch::Open)],
+    );
+    let times = (of(1..30u64), of(1..60u64), of(1..60u64), of(1..30u64), of(0..4u32), of(0..900u64));
+    (who, times).prop_map(|((kind, bid_msat, require, providers, dispatch), times)| {
+        let (accept, run, pay, heartbeat, attempts, deadline_ms) = times;
+        Request {
+            kind,
+            bid_msat,
+            require,
+            providers,
+            dispatch,
+            accept_timeout_ms: accept,
+            run_timeout_ms: run,
+            pay_timeout_ms: pay,
+            heartbeat_timeout_ms: heartbeat,
+            attempts,
+            deadline_ms,
+        }
+    })
+}
+
+fn any_feedback() -> impl Strategy<Value = Feedback> {
+    prop_oneof![
+        3 => Just(Feedback::Processing),
+        1 => Just(Feedback::Partial),
+        1 => Just(Feedback::Success),
+        1 => "[a-z]{0,3}".prop_map(|reason| Feedback::Error { reason }),
+        2 => of(0..3u64).prop_map(|amount_msat| Feedback::PaymentRequired { amount_msat }),
+    ]
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let lease = || prop_oneof![3 => Just(None), 1 => (0..12u64).prop_map(Some)];
+    let kind = prop_oneof![6 => any_kind().prop_map(|kind| kind + 1_000), 1 => any_kind()];
+    prop_oneof![
+        3 => (any_provider(), any_advert())
+            .prop_map(|(provider, advert)| Input::Advertise { provider, advert }),
+        1 => any_provider().prop_map(|provider| Input::Unadvertise { provider }),
+        1 => any_provider().prop_map(|provider| Input::Seen { provider }),
+        4 => any_provider().prop_map(|provider| Input::Online { provider }),
+        1 => any_provider().prop_map(|provider| Input::Offline { provider }),
+        6 => (any_job(), 0..3u8, any_request())
+            .prop_map(|(job, n, request)| Input::Request { job, customer: customer(n), request }),
+        12 => (any_job(), any_provider(), lease(), any_feedback())
+            .prop_map(|(job, provider, lease, feedback)| {
+                Input::Feedback { job, provider, lease, feedback }
+            }),
+        6 => (any_job(), any_provider(), lease(), 0..4u8, kind)
+            .prop_map(|(job, provider, lease, n, kind)| {
+                Input::Result { job, provider, lease, result: result(n), kind }
+            }),
+        1 => (any_job(), 0..3u8).prop_map(|(job, n)| Input::Cancel { job, by: customer(n) }),
+        1 => Just(Input::Restarted),
+        6 => Just(Input::Tick),
+    ]
+}
+
+/// Inputs, each with how far time moves before it; sometimes the clock goes back.
+fn any_inputs() -> impl Strategy<Value = Vec<(i64, Input)>> {
+    vec((prop_oneof![8 => 0..20i64, 1 => 20..200i64, 1 => -20..0i64], any_input()), 0..200)
+}
+
+/// Runs the inputs on the bench, which checks every invariant after each.
+fn run(inputs: &[(i64, Input)]) -> (Bench, Vec<Result<Vec<Effect>, Refusal>>) {
+    let mut bench = Bench::with(small_config());
+    let mut answers = Vec::new();
+    for (later_ms, input) in inputs {
+        bench.now_ms = bench.now_ms.saturating_add_signed(*later_ms);
+        answers.push(bench.step(input.clone()));
+    }
+    (bench, answers)
+}
+
+/// The choice as its page describes it, straight from the tables.
+fn naive_choice(state: &State, job: &Job) -> Option<(ProviderId, i64)> {
+    let price_of = |row: &Provider| row.offer(job.request.kind).map(|o| o.price_msat.unwrap_or(0));
+    let asks = |row: &Provider| row.offer(job.request.kind).and_then(|offer| offer.price_msat);
+    let mut feasible: Vec<&Provider> = Vec::new();
+    for row in state.providers().values() {
+        let Some(advert) = &row.advert else { continue };
+        let fits = price_of(row).is_some()
+            && !matches!((asks(row), job.request.bid_msat), (Some(price), Some(bid)) if price > bid)
+            && !matches!(row.presence, Presence::Offline { .. })
+            && row.leases.len() < usize::try_from(row.slots).expect("small")
+            && job.attempts.iter().all(|attempt| attempt.provider != row.id)
+            && (job.request.providers.is_empty() || job.request.providers.contains(&row.id))
+            && job.request.require.iter().all(|requirement| requirement.holds(advert));
+        if fits {
+            feasible.push(row);
+        }
+    }
+    let cheapest = feasible.iter().filter_map(|row| price_of(row)).min()?;
+    let score = |row: &Provider| -> i64 {
+        let record = 1_000 * (i64::from(row.succeeded) + 1) / (i64::from(row.succeeded) + i64::from(row.failed) + 2);
+        let price = price_of(row).map_or(0, |price| 1_000 * (cheapest + 1) / (price + 1));
+        let free = 1_000 * i64::from(row.free_slots()) / i64::from(row.slots);
+        let online = if row.presence == Presence::Online { 1_000 } else { 0 };
+        4 * record + 3 * i64::try_from(price).expect("small") + 2 * online + free
+    };
+    let draw = seed(job.id, job.next_attempt());
+    let first = usize::try_from(draw % feasible.len() as u64).expect("small");
+    let one = feasible.remove(first);
+    if feasible.is_empty() {
+        return Some((one.id, score(one)));
+    }
+    let second = usize::try_from(splitmix64(draw) % feasible.len() as u64).expect("small");
+    let two = feasible[second];
+    let winner = if score(two) > score(one) { two } else { one };
+    Some((winner.id, score(winner)))
+}
+
+fn announced(effects: &[Effect], of: JobId) -> Option<(ProviderId, i64)> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::AnnounceLease { job, provider, why, .. } if *job == of => {
+            let score = why.iter().find(|(term, _)| *term == "score").map(|(_, score)| *score);
+            score.map(|score| (*provider, score))
+        }
+        Effect::AnnounceLease { .. }
+        | Effect::AnnounceWithdrawal { .. }
+        | Effect::AnnounceEnd { .. }
+        | Effect::AnnounceState { .. } => None,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn the_journal_and_the_checkpoint_restore_the_live_state(inputs in any_inputs()) {
+        let (bench, _) = run(&inputs);
+        let restored = Scheduler::restore(small_config(), bench.journal.iter().cloned());
+        let restored = restored.expect("restored");
+        prop_assert_eq!(restored.state(), bench.scheduler.state());
+        let rows = bench.scheduler.checkpoint();
+        let restored = Scheduler::restore(small_config(), rows.into_iter());
+        let restored = restored.expect("restored");
+        prop_assert_eq!(restored.state(), bench.scheduler.state());
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_answers(inputs in any_inputs()) {
+        let ((one, said), (two, said_again)) = (run(&inputs), run(&inputs));
+        prop_assert_eq!(one.journal, two.journal);
+        prop_assert_eq!(said, said_again);
+    }
+
+    #[test]
+    fn every_end_is_told_once_and_every_job_ends(inputs in any_inputs()) {
+        let (mut bench, answers) = run(&inputs);
+        let mut told: Vec<JobId> = Vec::new();
+        let note = |told: &mut Vec<JobId>, effects: &[Effect]| for effect in effects {
+            match effect {
+                Effect::AnnounceEnd { job, .. } => told.push(*job),
+                Effect::AnnounceLease { .. }
+                | Effect::AnnounceWithdrawal { .. }
+                | Effect::AnnounceState { .. } => {}
+            }
+        };
+        for effects in answers.iter().flatten() {
+            note(&mut told, effects);
+        }
+        let end_ms = bench.now_ms + 10_000;
+        while let Some(due_ms) = bench.scheduler.next_deadline_ms().filter(|at| *at < end_ms) {
+            let effects = bench.tick(due_ms);
+            note(&mut told, &effects);
+        }
+        let requested = bench.journal.iter().filter(|row| matches!(row.fact, Fact::Requested { .. }));
+        prop_assert_eq!(requested.count(), told.len());
+        prop_assert!(bench.scheduler.state().jobs().is_empty());
+    }
+
+    #[test]
+    fn the_matcher_agrees_with_its_naive_twin(
+        adverts in vec((any_advert(), any::<bool>(), 0..3usize), 1..8),
+        requests in vec(any_request(), 1..12),
+    ) {
+        let mut bench = Bench::new();
+        for (n, (advert, online, busy)) in (0..).zip(&adverts) {
+            if *online {
+                bench.step(Input::Online { provider: provider(n) }).expect("online");
+            }
+            bench.advertise(n, advert.clone());
+            for past in 0..*busy {
+                let id = 100 + n * 4 + u8::try_from(past).expect("small");
+                let named = Request { providers: vec![provider(n)], ..request() };
+                bench.ask(id, named);
+                let answer = if past == 1 { bench.say(id, n, error("no")) } else { bench.deliver(id, n) };
+                prop_assert!(matches!(answer, Ok(_) | Err(Refusal::NeverLeased)));
+            }
+        }
+        for (n, request) in (0..).zip(&requests) {
+            let wish = Request { dispatch: Dispatch::Leased, deadline_ms: None, ..request.clone() };
+            let mut twin = Bench { scheduler: bench.scheduler.clone(), ..Bench::new() };
+            let alone = Request { providers: vec![provider(200)], ..wish.clone() };
+            let Ok(effects) = bench.try_ask(n, 1, wish.clone()) else { continue };
+            // The twin knows the job without being able to place it, and sees the same directory.
+            twin.ask(n, alone);
+            let mut job = twin.scheduler.state().jobs()[&job(n)].clone();
+            job.request = wish;
+            prop_assert_eq!(announced(&effects, job.id), naive_choice(twin.scheduler.state(), &job));
+        }
+    }
+}
