@@ -44,6 +44,11 @@ impl Connection {
         look(&self.authenticated.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether this client has proved to hold one of `keys`.
+    pub fn holds_any(&self, keys: &[Pubkey]) -> bool {
+        self.with_keys(|held| held.iter().any(|key| keys.contains(key)))
+    }
+
     pub fn keys(&self) -> Vec<Pubkey> {
         self.with_keys(<[Pubkey]>::to_vec)
     }

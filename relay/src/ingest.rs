@@ -28,6 +28,16 @@ pub fn check(
     Ok(())
 }
 
+/// Refuses what not even an import may bring in: an event of the past may be as old as it likes, but not larger than
+/// the relay serves, nor expired, since it would be removed at once.
+pub fn check_import(event: &Event, limits: &LimitsConfig, now: u64) -> Result<(), String> {
+    check_size(event, limits)?;
+    if event.is_expired(now) {
+        return Err("invalid: event expired".to_owned());
+    }
+    Ok(())
+}
+
 fn check_size(event: &Event, limits: &LimitsConfig) -> Result<(), String> {
     if event.body().len() > limits.max_event_bytes {
         return Err(format!("invalid: event too large: {}", event.body().len()));

@@ -7,9 +7,12 @@
 //!
 //! ARCHITECTURE.md, beside the workspace's Cargo.toml, draws the whole house.
 
+#[cfg(feature = "rocksdb")]
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connection;
+pub mod control;
 mod http;
 mod info;
 pub mod ingest;

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::connection::Connection;
-use crate::market::Audiences;
 use crate::nostr::{EventView, Filter, Pubkey};
 use crate::outbox::Frame;
 
@@ -26,13 +25,20 @@ pub struct Publication<'a> {
     pub body: Bytes,
     /// Its place in the order of storing.
     pub sequence: u64,
-    /// Only to clients that have proved to hold this key.
-    pub only_to: Option<Pubkey>,
+    pub reach: Reach,
+}
+
+/// Whom an event is delivered to, of those whose filters match.
+pub enum Reach {
+    Everyone,
+    /// An open leased request: clients that have proved to hold one of these keys, and those that ask for it by name.
+    Named(Vec<Pubkey>),
+    /// Clients that have proved to hold this key.
+    Only(Pubkey),
 }
 
 pub struct Live {
     index: Mutex<Index>,
-    audiences: Arc<Audiences>,
 }
 
 #[derive(Default)]
@@ -66,9 +72,10 @@ enum Condition<'a> {
 }
 
 impl Live {
-    pub fn new(audiences: Arc<Audiences>, published: u64) -> Self {
+    /// `published` is the sequence of the newest event that is in the store already.
+    pub fn new(published: u64) -> Self {
         let index = Index { published, ..Index::default() };
-        Self { index: Mutex::new(index), audiences }
+        Self { index: Mutex::new(index) }
     }
 
     /// From now on the subscription gets every matching event with a sequence above the returned one;
@@ -113,7 +120,7 @@ impl Live {
     /// Hands each event, in order, to every subscription that matches. Returns how many were sent.
     pub fn publish(&self, publications: &[Publication<'_>]) -> usize {
         let mut index = self.lock();
-        publications.iter().map(|publication| index.deliver(publication, &self.audiences)).sum()
+        publications.iter().map(|publication| index.deliver(publication)).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
@@ -151,7 +158,7 @@ impl Index {
         }
     }
 
-    fn deliver(&mut self, publication: &Publication<'_>, audiences: &Audiences) -> usize {
+    fn deliver(&mut self, publication: &Publication<'_>) -> usize {
         self.published = self.published.max(publication.sequence);
         self.stamp += 1;
         let event = &publication.view;
@@ -166,7 +173,7 @@ impl Index {
         for key in keys {
             for slot in self.postings.get(&key).into_iter().flatten() {
                 let Some(subscription) = &mut self.subscriptions[*slot as usize] else { continue };
-                if subscription.stamp == self.stamp || !subscription.wants(publication, audiences) {
+                if subscription.stamp == self.stamp || !subscription.wants(publication) {
                     continue;
                 }
                 subscription.stamp = self.stamp;
@@ -181,15 +188,12 @@ impl Index {
 }
 
 impl Subscription {
-    fn wants(&self, publication: &Publication<'_>, audiences: &Audiences) -> bool {
-        let event = &publication.view;
-        self.filters.iter().any(|filter| filter.matches(event) && self.may_get(publication, filter, audiences))
-    }
-
-    fn may_get(&self, publication: &Publication<'_>, filter: &Filter, audiences: &Audiences) -> bool {
-        match publication.only_to {
-            Some(key) => self.connection.with_keys(|keys| keys.contains(&key)),
-            None => crate::query::may_answer(&publication.view, filter, &self.connection, audiences),
-        }
+    fn wants(&self, publication: &Publication<'_>) -> bool {
+        let matching = self.filters.iter().filter(|filter| filter.matches(&publication.view));
+        matching.into_iter().any(|filter| match &publication.reach {
+            Reach::Everyone => true,
+            Reach::Named(named) => filter.names_events() || self.connection.holds_any(named),
+            Reach::Only(key) => self.connection.holds_any(&[*key]),
+        })
     }
 }

@@ -96,15 +96,8 @@ struct Queue {
 /// Whether a client may be told of `event` in answer to `filter`.
 ///
 /// An open leased request shows up in nobody else's feed; who names it (`ids`, `#e`) may look it up.
-pub fn may_answer(
-    event: &EventView<'_>,
-    filter: &Filter,
-    connection: &Connection,
-    audiences: &Audiences,
-) -> bool {
-    filter.ids.is_some()
-        || filter.tags.contains_key(&b'e')
-        || connection.with_keys(|keys| audiences.may_see(event, keys))
+fn may_answer(event: &EventView<'_>, filter: &Filter, connection: &Connection, audiences: &Audiences) -> bool {
+    filter.names_events() || connection.with_keys(|keys| audiences.may_see(event, keys))
 }
 
 impl QueryPool {

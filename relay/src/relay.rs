@@ -61,11 +61,11 @@ impl Relay {
         let address = listener.local_addr()?;
         let audiences = Arc::new(Audiences::default());
         let (seat, own) = open_market(&config, &store, &audiences)?;
-        let live = Arc::new(Live::new(audiences.clone(), store.last_sequence()));
+        let live = Arc::new(Live::new(store.last_sequence()));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let queries = QueryPool::start(store.clone(), audiences, config.limits.max_limit, threads)?;
+        let queries = QueryPool::start(store.clone(), audiences.clone(), config.limits.max_limit, threads)?;
         let pending = config.limits.max_pending_events;
-        let (writer, writer_thread) = writer::start(store.clone(), seat, live.clone(), pending)?;
+        let (writer, writer_thread) = writer::start(store.clone(), seat, audiences, live.clone(), pending)?;
         let host = (!config.relay.url.is_empty()).then(|| session::host_of(&config.relay.url));
         let rules = Rules { limits: config.limits.clone(), rates: Rates::new(&config.limits), host };
         let shared = Arc::new(Shared {
@@ -116,7 +116,7 @@ fn open_market(
     let restore = move || {
         let journal = store.journal()?.into_iter();
         let now = crate::clock::now_ms();
-        Ok(Market::restore(&market, keys.clone(), audiences.clone(), journal, now, &*store)?)
+        Ok(Market::restore(&market, keys.clone(), audiences.clone(), journal, now, store.clone())?)
     };
     Ok((Some(MarketSeat::new(Box::new(restore))?), Some(own)))
 }
@@ -142,6 +142,11 @@ impl Shared {
     /// How long a client may take to send a request's head.
     pub fn http_patience(&self) -> Duration {
         Duration::from_secs(10)
+    }
+
+    /// Clients connected now.
+    pub fn clients(&self) -> usize {
+        self.connections.count()
     }
 
     /// Reserves a place for one more client.

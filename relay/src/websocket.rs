@@ -83,8 +83,8 @@ impl Reader<'_> {
             match received {
                 Ok(Message::Text(text)) => self.session.on_text(&text, crate::clock::now_s(), &mut actions),
                 Ok(Message::Binary(_)) => self.session.on_binary(&mut actions),
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-                Ok(Message::Close(_)) => return,
+                // tungstenite answers pings and a close by itself, the latter while the stream is read to its end.
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {}
                 Err(error) => return self.complain(&error).await,
             }
             self.perform(&mut actions).await;

@@ -9,13 +9,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{now_ms, now_s};
 use crate::connection::Connection;
-use crate::live::{Live, Publication};
-use crate::market::{Delivery, Market, Output};
+use crate::live::{Live, Publication, Reach};
+use crate::market::{Audiences, Delivery, Market, Output};
 use crate::nostr::kind::Retention;
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
 use crate::store::{Admission, Record, Scan, Store, StoreError, Transaction};
@@ -83,6 +82,7 @@ impl WriterHandle {
 pub fn start(
     store: Arc<dyn Store>,
     market: Option<MarketSeat>,
+    audiences: Arc<Audiences>,
     live: Arc<Live>,
     max_pending: usize,
 ) -> std::io::Result<(WriterHandle, JoinHandle<()>)> {
@@ -93,7 +93,7 @@ pub fn start(
         std::thread::Builder::new().name("live".to_owned()).spawn(move || deliver(&live, &*store, &committed))?
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut writer = Writer { store, market, groups, next_sweep_ms: now_ms() };
+    let mut writer = Writer { store, market, audiences, groups, next_sweep_ms: now_ms() };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
         runtime.block_on(writer.run(queue));
         drop(writer);
@@ -108,20 +108,21 @@ pub struct MarketSeat {
     market: Market,
     restore: Box<dyn Fn() -> anyhow::Result<(Market, Output)> + Send>,
     /// What the restart itself caused, to be committed first.
-    pending: Option<Output>,
+    pending: Vec<Output>,
 }
 
 impl MarketSeat {
     /// `restore` folds the store's journal; it is called now, and again after a failed commit.
     pub fn new(restore: Box<dyn Fn() -> anyhow::Result<(Market, Output)> + Send>) -> anyhow::Result<Self> {
         let (market, output) = restore()?;
-        Ok(Self { market, restore, pending: Some(output) })
+        Ok(Self { market, restore, pending: vec![output] })
     }
 }
 
 struct Writer {
     store: Arc<dyn Store>,
     market: Option<MarketSeat>,
+    audiences: Arc<Audiences>,
     groups: SyncSender<Group>,
     next_sweep_ms: u64,
 }
@@ -143,6 +144,8 @@ enum Answer {
 struct Stored {
     event: Box<Event>,
     sequence: u64,
+    /// As it was when the event was judged: a later leaseholder gets a delivery of its own.
+    reach: Reach,
 }
 
 impl Writer {
@@ -195,9 +198,10 @@ impl Writer {
 
     fn build(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<(), StoreError> {
         let store = self.store.clone();
-        let mut open = Open { txn: store.begin()?, store: &*store, group, fault: None };
+        let audiences = self.audiences.clone();
+        let mut open = Open { txn: store.begin()?, store: &*store, audiences: &audiences, group, fault: None };
         if let Some(seat) = &mut self.market {
-            if let Some(output) = seat.pending.take() {
+            for output in std::mem::take(&mut seat.pending) {
                 open.keep_output(output);
             }
             if seat.market.next_deadline_ms().is_some_and(|deadline| deadline <= now_ms()) {
@@ -223,11 +227,11 @@ impl Writer {
 
     /// After a failed commit the market knows of things that never happened: it starts from disk again.
     fn rebuild_market(&mut self) {
-        let Some(seat) = &mut self.market else { return };
-        match (seat.restore)() {
-            Ok((market, output)) => {
-                seat.market = market;
-                seat.pending = Some(output);
+        let Some(MarketSeat { market, restore, .. }) = self.market.take() else { return };
+        match restore() {
+            Ok((mut restored, output)) => {
+                let resumed = restored.resume(now_ms(), market.into_presence());
+                self.market = Some(MarketSeat { market: restored, restore, pending: vec![output, resumed] });
             }
             Err(error) => {
                 // Going on would schedule from a state that is not on disk.
@@ -242,6 +246,7 @@ impl Writer {
 struct Open<'a> {
     txn: Box<dyn Transaction + 'a>,
     store: &'a dyn Store,
+    audiences: &'a Audiences,
     group: &'a mut Group,
     fault: Option<StoreError>,
 }
@@ -277,7 +282,9 @@ impl Open<'_> {
         // The market's answer to an event comes after it, in the store as for a subscriber.
         let verdict = match self.judge(&event, market) {
             Ok(Judged::Have) => Ok("duplicate: have this event"),
-            Ok(Judged::Keep { output }) => {
+            Ok(Judged::Keep { mut output }) => {
+                // A leaseholder found at once is in the audience already.
+                output.deliveries.retain(|delivery| delivery.job != id);
                 self.keep(event);
                 self.keep_output(output);
                 Ok("")
@@ -297,7 +304,7 @@ impl Open<'_> {
             }
         }
         let output = match market {
-            Some(seat) => seat.market.on_event(now_ms(), event, self.store)?,
+            Some(seat) => seat.market.on_event(now_ms(), event)?,
             None => Output::default(),
         };
         Ok(Judged::Keep { output })
@@ -317,7 +324,10 @@ impl Open<'_> {
             Retention::Regular | Retention::Replaceable | Retention::Addressable => self.txn.insert(&event),
         };
         match sequence {
-            Ok(sequence) => self.group.publications.push(Stored { event, sequence }),
+            Ok(sequence) => {
+                let reach = self.audiences.of(&event.id).map_or(Reach::Everyone, Reach::Named);
+                self.group.publications.push(Stored { event, sequence, reach });
+            }
             Err(fault) => drop(self.fault.get_or_insert(fault)),
         }
     }
@@ -439,22 +449,24 @@ impl Answer {
 
 /// Live delivery, group by group, in the order of storing.
 fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
-    while let Ok(group) = committed.recv() {
-        let publications = group.publications.iter().map(|stored| Publication {
-            view: stored.event.view(),
-            body: stored.event.body().clone(),
-            sequence: stored.sequence,
-            only_to: None,
-        });
-        let mut publications: Vec<_> = publications.collect();
-        let handed: Vec<(Record, Pubkey)> = group.deliveries.iter().filter_map(|d| request(store, d)).collect();
-        publications.extend(handed.iter().map(|(record, to)| Publication {
-            view: record.view(),
-            body: Bytes::clone(&record.body()),
-            sequence: record.sequence,
-            only_to: Some(*to),
+    while let Ok(Group { publications, deliveries, .. }) = committed.recv() {
+        let mut outgoing = Vec::with_capacity(publications.len() + deliveries.len());
+        let handed: Vec<(Record, Pubkey)> = deliveries.iter().filter_map(|d| request(store, d)).collect();
+        let (events, reaches): (Vec<_>, Vec<_>) =
+            publications.into_iter().map(|stored| ((stored.event, stored.sequence), stored.reach)).unzip();
+        outgoing.extend(events.iter().zip(reaches).map(|((event, sequence), reach)| Publication {
+            view: event.view(),
+            body: event.body().clone(),
+            sequence: *sequence,
+            reach,
         }));
-        live.publish(&publications);
+        outgoing.extend(handed.iter().map(|(record, to)| Publication {
+            view: record.view(),
+            body: record.body(),
+            sequence: record.sequence,
+            reach: Reach::Only(*to),
+        }));
+        live.publish(&outgoing);
     }
 }
 

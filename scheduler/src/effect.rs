@@ -137,7 +137,8 @@ pub enum Effect {
         /// Why each attempt before failed, in order.
         reasons: Vec<(u32, ProviderId, Reason)>,
     },
-    /// The public state of a job changed; once for each job and step, after everything else.
+    /// The public state of a job changed; once for each job and step, after everything else. A heartbeat that only
+    /// moves `expires_at_ms` is not told.
     AnnounceState {
         /// The state after the step.
         view: JobView,

@@ -21,6 +21,7 @@
 //! The caller
 //! 1. turns each committed message into an [`Input`] and gives it to [`Scheduler::step`] with the time,
 //! 2. writes the step's [`Record`]s and the signed [`Effect`]s in one atomic batch, and only then lets anyone see them,
+//!    (a batch that cannot be written means: drop the scheduler, it is ahead of its journal, and go to 4),
 //! 3. gives [`Input::Tick`] whenever [`Scheduler::next_deadline_ms`] has come,
 //! 4. after a crash folds the journal with [`Scheduler::restore`] and gives [`Input::Restarted`],
 //! 5. now and then replaces the journal by [`Scheduler::checkpoint`].

@@ -23,6 +23,11 @@ impl Audiences {
         }
     }
 
+    /// Who may see this request at present; `None`: everybody.
+    pub fn of(&self, id: &EventId) -> Option<Vec<Pubkey>> {
+        self.read().get(id).map(|audience| audience.iter().copied().collect())
+    }
+
     /// Whether this is the id of a request that not everybody may see.
     pub fn is_restricted(&self, id: &EventId) -> bool {
         self.read().contains_key(id)

@@ -23,6 +23,9 @@ pub enum EntryError {
     /// The bytes behind the format do not make a record.
     #[error("journal entry is damaged: {0}")]
     Damaged(#[from] postcard::Error),
+    /// A record, and then more.
+    #[error("journal entry has {0} bytes too many")]
+    TooLong(usize),
 }
 
 /// The entry for `record`.
@@ -32,11 +35,14 @@ pub fn encode(record: &Record) -> Vec<u8> {
 }
 
 /// The record of an entry.
+///
+/// # Errors
+/// When it is not exactly what [`encode`] makes.
 pub fn decode(entry: &[u8]) -> Result<Record, EntryError> {
     match entry.split_first() {
         Some((&FORMAT, record)) => match postcard::take_from_bytes(record)? {
             (record, []) => Ok(record),
-            (_, _) => Err(EntryError::Damaged(postcard::Error::SerdeDeCustom)),
+            (_, rest) => Err(EntryError::TooLong(rest.len())),
         },
         other => Err(EntryError::Format { found: other.map_or(0, |(format, _)| *format) }),
     }

@@ -134,6 +134,11 @@ impl Filter {
         serde_json::Value::Object(members).to_string()
     }
 
+    /// Whether it asks for events that it names, or that refer to ones it names.
+    pub fn names_events(&self) -> bool {
+        self.ids.is_some() || self.tags.contains_key(&b'e')
+    }
+
     /// Whether no stored event is asked for, so that there is nothing to search.
     pub fn is_never(&self) -> bool {
         let empty_range = matches!((self.since, self.until), (Some(since), Some(until)) if since > until);

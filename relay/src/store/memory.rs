@@ -20,8 +20,8 @@ const GIFT_WRAP: u16 = 1059;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: RwLock<State>,
-    /// Held by the open transaction.
-    writer: Mutex<()>,
+    /// The sequence taken last, stored or not. Held by the open transaction.
+    taken: Mutex<u64>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -30,8 +30,6 @@ struct State {
     /// Every deletion ever asked for; they outlive the events that asked.
     deletions: Vec<Deletion>,
     journal: Vec<Vec<u8>>,
-    /// The sequence taken last, stored or not.
-    taken: u64,
     /// The sequence of the event stored last.
     stored: u64,
 }
@@ -109,8 +107,8 @@ impl Store for MemoryStore {
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Box::new(MemoryTransaction { store: self, state: self.read(State::clone), _writer: writer }))
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Box::new(MemoryTransaction { store: self, state: self.read(State::clone), taken }))
     }
 
     fn journal(&self) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -218,7 +216,7 @@ fn is_wrapped_for(event: &EventView<'_>, recipient: &Pubkey) -> bool {
 struct MemoryTransaction<'a> {
     store: &'a MemoryStore,
     state: State,
-    _writer: MutexGuard<'a, ()>,
+    taken: MutexGuard<'a, u64>,
 }
 
 impl Transaction for MemoryTransaction<'_> {
@@ -251,8 +249,8 @@ impl Transaction for MemoryTransaction<'_> {
     }
 
     fn next_sequence(&mut self) -> u64 {
-        self.state.taken += 1;
-        self.state.taken
+        *self.taken += 1;
+        *self.taken
     }
 
     fn remove(&mut self, id: &EventId) -> Result<bool, StoreError> {

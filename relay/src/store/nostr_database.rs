@@ -96,14 +96,8 @@ impl Database {
 
     /// Hands every event that matches to `found`, in order.
     fn each(&self, filter: Filter, found: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), DatabaseError> {
-        let mut scan = Scan {
-            filter,
-            ascending: false,
-            after: None,
-            max_sequence: u64::MAX,
-            room: u64::MAX,
-            now: now(),
-        };
+        let mut scan =
+            Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: u64::MAX, now: now() };
         while self.0.scan(&mut scan, SLICE, found).map_err(DatabaseError::backend)? == Progress::More {}
         Ok(())
     }
@@ -144,10 +138,7 @@ impl NostrDatabase for Database {
         Backend::Custom("mercato".to_owned())
     }
 
-    fn save_event<'a>(
-        &'a self,
-        event: &'a nostr::Event,
-    ) -> BoxedFuture<'a, Result<SaveEventStatus, DatabaseError>> {
+    fn save_event<'a>(&'a self, event: &'a nostr::Event) -> BoxedFuture<'a, Result<SaveEventStatus, DatabaseError>> {
         Box::pin(async move { self.save(event) })
     }
 

@@ -3,8 +3,8 @@
 use super::Turn;
 use crate::effect::Effect;
 use crate::id::JobId;
-use crate::job::{Job, Phase};
-use crate::matching::{Choice, choose};
+use crate::job::Phase;
+use crate::matching::choose;
 use crate::record::Fact;
 
 /// Providers looked at in one step, plus one for each job; what is left goes on in the next step.
@@ -27,26 +27,23 @@ impl Turn<'_> {
             return 0;
         };
         let (looks, choice) = choose(self.state, job);
-        if let Some(choice) = choice {
-            self.grant(&job.clone(), choice);
-        }
-        looks
-    }
-
-    fn grant(&mut self, job: &Job, choice: Choice) {
-        let lease = self.state.next_lease;
+        let Some(choice) = choice else {
+            return looks;
+        };
+        let (provider, lease) = (choice.provider, self.state.next_lease);
         let accept_by_ms = job.terms.by(self.now_ms, job.terms.accept_ms);
-        self.record(Fact::Leased { job: job.id, provider: choice.provider, lease, accept_by_ms });
         self.step.effects.push(Effect::AnnounceLease {
-            job: job.id,
+            job: id,
             customer: job.customer,
-            provider: choice.provider,
+            provider,
             attempt: job.next_attempt(),
             lease,
             expires_at_ms: accept_by_ms,
             seed: choice.seed,
             why: choice.why,
         });
-        self.touched.insert(job.id);
+        self.record(Fact::Leased { job: id, provider, lease, accept_by_ms });
+        self.touched.insert(id);
+        looks
     }
 }

@@ -61,8 +61,7 @@ pub enum Index {
 }
 
 impl Index {
-    pub const ALL: [Self; 6] =
-        [Self::Author, Self::AuthorKind, Self::Kind, Self::Tag, Self::TagKind, Self::Expiry];
+    pub const ALL: [Self; 6] = [Self::Author, Self::AuthorKind, Self::Kind, Self::Tag, Self::TagKind, Self::Expiry];
 
     pub fn family(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ mod transaction;
 use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -106,9 +106,23 @@ impl RocksStore {
         Self::new(db, &options, Access::Read)
     }
 
+    /// Takes in what the writing process has committed since; for a store opened by `open_secondary`.
+    pub fn catch_up(&self) -> Result<(), StoreError> {
+        self.db.try_catch_up_with_primary()?;
+        let counters = read_counters(&self.db)?;
+        self.last_sequence.store(counters.last_sequence, Ordering::Release);
+        self.events.store(counters.events, Ordering::Release);
+        Ok(())
+    }
+
     /// Waits until the disk has everything that was committed, durable or not.
     pub fn sync(&self) -> Result<(), StoreError> {
         Ok(self.db.flush_wal(true)?)
+    }
+
+    /// The folder it lies in.
+    pub fn path(&self) -> &Path {
+        self.db.path()
     }
 
     fn new(db: DB, options: &RocksOptions, access: Access) -> Result<Self, StoreError> {
@@ -180,7 +194,8 @@ impl RocksStore {
         value.map(|bytes| number(&bytes, "deletion")).transpose()
     }
 
-    fn flush(&self) -> Result<(), StoreError> {
+    /// Sorts what is still in the log into files, so that the next start has no log to read.
+    pub fn flush(&self) -> Result<(), StoreError> {
         let families: Vec<&ColumnFamily> = options::families().into_iter().map(|name| self.family(name)).collect();
         Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
     }
@@ -247,7 +262,7 @@ impl Store for RocksStore {
     fn stats(&self) -> Result<StoreStats, StoreError> {
         Ok(StoreStats {
             events: self.events.load(Ordering::Acquire),
-            bytes_on_disk: bytes_in(self.db.path())?,
+            bytes_on_disk: bytes_in(self.path())?,
             format: FORMAT,
             last_sequence: self.last_sequence(),
         })
@@ -269,13 +284,6 @@ impl Drop for RocksStore {
 impl fmt::Debug for RocksStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RocksStore").field("path", &self.path()).field("access", &self.access).finish()
-    }
-}
-
-impl RocksStore {
-    /// The folder it lies in.
-    pub fn path(&self) -> PathBuf {
-        self.db.path().to_path_buf()
     }
 }
 

@@ -53,11 +53,8 @@ pub fn database(options: &RocksOptions, cache: &Cache) -> Options {
     db.increase_parallelism(options.background_jobs);
     db.set_max_background_jobs(options.background_jobs);
     db.set_max_open_files(options.max_open_files);
-    let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
-        options.write_buffer_bytes,
-        false,
-        cache.clone(),
-    );
+    let buffers =
+        WriteBufferManager::new_write_buffer_manager_with_cache(options.write_buffer_bytes, false, cache.clone());
     db.set_write_buffer_manager(&buffers);
     // Rarely written families would otherwise hold the log back for ever.
     db.set_max_total_wal_size(MAX_LOG_BYTES);

@@ -91,7 +91,7 @@ pub fn run(
         Plan::Ranges(index, prefixes) => {
             // Every range has been looked into once before the first answer is known.
             budget = budget.max(prefixes.len() as u64);
-            Source::Merge(Merge::new(store, index, &prefixes, window)?)
+            Source::Merge(Box::new(Merge::new(store, index, &prefixes, window)?))
         }
     };
     loop {
@@ -131,7 +131,7 @@ fn is_wanted(scan: &Scan, record: &Record) -> bool {
 /// Where positions come from, in order.
 enum Source<'a> {
     Points(std::vec::IntoIter<Position>),
-    Merge(Merge<'a>),
+    Merge(Box<Merge<'a>>),
 }
 
 impl Source<'_> {
@@ -212,6 +212,10 @@ fn open_events<'a>(store: &'a RocksStore, window: &Window) -> DBRawIterator<'a> 
     options.fill_cache(!window.ascending);
     let mut events = store.db.raw_iterator_cf_opt(store.family(EVENTS), options);
     let start = window.start().to_bytes();
-    if window.ascending { events.seek_for_prev(start) } else { events.seek(start) }
+    if window.ascending {
+        events.seek_for_prev(start)
+    } else {
+        events.seek(start)
+    }
     events
 }

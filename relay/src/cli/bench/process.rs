@@ -1,0 +1,55 @@
+//! What a process has used, as Linux tells under `/proc`.
+
+use anyhow::Context;
+
+/// Clock ticks a second in `/proc/<pid>/stat`: 100 on every architecture that Linux has today.
+const TICKS_PER_S: f64 = 100.0;
+
+/// Processor time of all its threads, user and system, in seconds.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cpu_s(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    // The command's name may hold blanks and parentheses; everything after its last one is numbers.
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = ticks(11).zip(ticks(12)).with_context(|| format!("{path} has another form"))?;
+    Ok((user + system) / TICKS_PER_S)
+}
+
+/// Anonymous memory in MiB: what it has allocated, without mapped files.
+///
+/// # Errors
+/// When there is no such process, or it is somebody else's.
+pub fn anonymous_mib(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let rollup = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")).and_then(|kib| kib.trim().parse::<f64>().ok());
+    Ok(kib.with_context(|| format!("{path} has another form"))? / 1_024.0)
+}
+
+/// Asks a process to end in good order.
+pub fn terminate(pid: u32) {
+    if let Ok(pid) = libc::pid_t::try_from(pid) {
+        // SAFETY: a signal touches no memory of ours; a process that is gone is no error here.
+        unsafe {
+            libc::kill(pid, libc::SIGTERM);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_used_something() {
+        let pid = std::process::id();
+        assert!(cpu_s(pid).is_ok_and(|used_s| used_s >= 0.0));
+        assert!(anonymous_mib(pid).is_ok_and(|used_mib| used_mib > 0.0));
+        assert!(cpu_s(u32::MAX).is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! The command line: a file for each verb.
+//!
+//! Verbs that only read open the store as a secondary, so they work beside a running relay and without one alike
+//! (`storage`). Verbs that write go through the relay where one runs, else straight to the store (`writing`).
+
+mod bench;
+mod delete;
+mod demo;
+mod duration;
+mod export;
+mod import;
+mod info;
+mod jobs;
+mod keys;
+mod npub;
+mod output;
+mod progress;
+mod reading;
+mod relay;
+mod scan;
+mod storage;
+mod terminal;
+mod writing;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::output::ReaderGone;
+use crate::config::Config;
+use crate::nostr::{Filter, FilterLimits};
+
+/// A Nostr relay with built-in job scheduling.
+#[derive(Debug, Parser)]
+#[command(name = "mercato", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Configuration; without it $MERCATO_CONFIG, /etc/mercato/config.toml or ./config.toml, whichever is there first.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Lays one value over the configuration, as in `--set relay.port=8080`; may stand several times.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the relay.
+    Relay,
+    /// Store events from JSON lines.
+    Import(import::ImportArgs),
+    /// Print every stored event as a JSON line, oldest first.
+    Export(export::ExportArgs),
+    /// Print the stored events that match a filter, newest first.
+    Scan(scan::ScanArgs),
+    /// Remove stored events.
+    Delete(delete::DeleteArgs),
+    /// Show the jobs and how they stand.
+    Jobs(jobs::JobsArgs),
+    /// Show the public key that the relay signs with.
+    Keys(keys::KeysArgs),
+    /// Show what is stored, and whether a relay runs.
+    Info,
+    /// Show a relay, a customer and providers at work.
+    Demo(demo::DemoArgs),
+    /// Measure.
+    Bench(bench::BenchArgs),
+}
+
+/// Runs what the command line asks for. 0: done; 1: failed, and why is on stderr; 2: not understood.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    terminal::raise_open_files();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        // `mercato export | head` has what it wanted.
+        Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mercato: {}", with_causes(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and what caused it, without what an error already says of its own cause.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(|cause| cause.to_string().trim_end().to_owned()) {
+        if !text.ends_with(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    text
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let config = || Config::load(arguments.config.clone().or_else(Config::search).as_deref(), &arguments.set);
+    match arguments.verb {
+        Verb::Relay => relay::run(config()?),
+        Verb::Import(args) => import::run(&config()?, args),
+        Verb::Export(args) => export::run(&config()?, &args),
+        Verb::Scan(args) => scan::run(&config()?, args),
+        Verb::Delete(args) => delete::run(&config()?, args),
+        Verb::Jobs(args) => jobs::run(&config()?, &args),
+        Verb::Keys(args) => keys::run(&config()?, &args),
+        Verb::Info => info::run(&config()?),
+        Verb::Demo(args) => demo::run(args),
+        Verb::Bench(args) => bench::run(args),
+    }
+}
+
+/// A filter from the operator, whose size is not limited.
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    let limits = FilterLimits { max_elements: usize::MAX, max_tags: usize::MAX };
+    Filter::parse(text, limits).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = std::io::Error::other("no disk");
+        let error = anyhow::Error::new(crate::store::StoreError::Io(cause)).context("opening");
+        assert_eq!(with_causes(&error), "opening: store: no disk");
+    }
+}

@@ -1,0 +1,117 @@
+//! Where the store lies, and the ways to open it.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+use crate::config::Config;
+use crate::store::StoreError;
+use crate::store::rocks::{RocksOptions, RocksStore};
+
+/// How often opening beside a relay is tried: it may remove a file that was about to be read.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether a commit waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commits {
+    /// It does.
+    Durable,
+    /// It does not; whoever writes calls `RocksStore::sync` at the end.
+    SyncedAtEnd,
+}
+
+/// Folder of the database itself, beside the keys and the control socket.
+pub fn database(config: &Config) -> PathBuf {
+    config.store.path.join("db")
+}
+
+/// Makes the folder of everything, which holds secrets, for its owner only.
+pub fn create_folder(config: &Config) -> anyhow::Result<()> {
+    create_private(&config.store.path)
+}
+
+fn create_private(path: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("making the folder {}", path.display()))
+}
+
+/// Opens the store as its only writer, and makes it when there is none.
+pub fn open_to_write(config: &Config, commits: Commits) -> anyhow::Result<RocksStore> {
+    let path = database(config);
+    create_private(&path)?;
+    let cache = mib(config.store.block_cache_mib);
+    let options = RocksOptions {
+        block_cache_bytes: cache,
+        write_buffer_bytes: cache / 2,
+        body_cache_bytes: mib(config.store.body_cache_mib) as u64,
+        background_jobs: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8) as i32),
+        durable: commits == Commits::Durable,
+        ..RocksOptions::default()
+    };
+    RocksStore::open(&path, options).map_err(|error| match is_locked(&error) {
+        true => anyhow!("{} is in use by another process: is a relay running on it?", path.display()),
+        false => anyhow::Error::new(error).context(format!("opening {}", path.display())),
+    })
+}
+
+/// Opens the store to read it, whether or not a relay has it open.
+pub fn open_to_read(config: &Config) -> anyhow::Result<RocksStore> {
+    let path = database(config);
+    let options = RocksOptions {
+        block_cache_bytes: mib(config.store.block_cache_mib.min(64)),
+        write_buffer_bytes: mib(16),
+        // What is read here is read once.
+        body_cache_bytes: mib(1) as u64,
+        background_jobs: 1,
+        ..RocksOptions::default()
+    };
+    // Only RocksDB's log of its own doings lies there: it is in the way of nobody, and goes with this function.
+    let scratch = Scratch::new()?;
+    let mut attempt = 1;
+    loop {
+        match RocksStore::open_secondary(&path, &scratch.0, options) {
+            Err(StoreError::Rocks(_)) if attempt < ATTEMPTS => std::thread::sleep(PAUSE * attempt),
+            opened => return opened.with_context(|| format!("opening {} to read", path.display())),
+        }
+        attempt += 1;
+    }
+}
+
+/// RocksDB has one kind of error for all trouble with files; only the text tells which.
+fn is_locked(error: &StoreError) -> bool {
+    matches!(error, StoreError::Rocks(error) if error.to_string().contains("lock"))
+}
+
+fn mib(count: usize) -> usize {
+    count.saturating_mul(1 << 20)
+}
+
+/// A private folder that is removed when dropped. What RocksDB holds open in it stays usable.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> anyhow::Result<Self> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)?;
+        let path = std::env::temp_dir().join(format!("mercato-{}", const_hex::encode(random)));
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| format!("making the folder {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn remove(folder: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(folder) {
+        tracing::debug!(%error, folder = %folder.display(), "a scratch folder was left behind");
+    }
+}

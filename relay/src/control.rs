@@ -1,0 +1,85 @@
+//! The relay's local control socket: how the command line writes beside a running relay, which is the only writer of
+//! its store.
+//!
+//! A Unix socket, `control.sock` beside the database, that only the relay's user can use. Both sides speak lines of
+//! JSON. A client sends a request, the relay answers it with one line, and so on. After an import request every line up
+//! to the end is an event, and each is answered by one line, in order: what the relay knows of it once it is on disk.
+
+pub mod client;
+pub mod line;
+pub mod server;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Events of one import that may be under way at once.
+pub const WINDOW: usize = 1_000;
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(tag = "verb", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Request {
+    /// What the relay says of itself.
+    Info,
+    /// Store the events that follow. Their ids are checked; their signatures are the client's business, who could as
+    /// well write to the store himself.
+    Import,
+    /// Remove what matches a NIP-01 filter.
+    Delete { filter: serde_json::Value },
+}
+
+/// What the relay answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    Info(Info),
+    /// The event is on disk.
+    Stored,
+    /// It was there before.
+    Duplicate,
+    /// It is not kept, and why.
+    Refused(String),
+    /// How many events were removed.
+    Deleted(u64),
+    /// The request could not be carried out; for an event: nothing is known of it.
+    Error(String),
+}
+
+/// A running relay.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Info {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The key that signs leases and job states, in hex; `None` when the market is off.
+    #[serde(rename = "self")]
+    pub own: Option<String>,
+    pub version: String,
+    /// Connections open now.
+    pub clients: usize,
+    /// Seconds since it listens.
+    pub uptime_s: u64,
+}
+
+/// Where the socket of a store in this folder is.
+pub fn path(folder: &Path) -> PathBuf {
+    folder.join("control.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_answers_have_their_documented_form() {
+        let written = |request: &Request| serde_json::to_string(request).unwrap();
+        assert_eq!(written(&Request::Import), r#"{"verb":"import"}"#);
+        let delete = Request::Delete { filter: serde_json::json!({"kinds": [1]}) };
+        assert_eq!(written(&delete), r#"{"verb":"delete","filter":{"kinds":[1]}}"#);
+        assert!(serde_json::from_str::<Request>(r#"{"verb":"stop"}"#).is_err());
+        assert_eq!(serde_json::to_string(&Answer::Stored).unwrap(), r#""stored""#);
+        let refused = Answer::Refused("replaced".to_owned());
+        assert_eq!(serde_json::to_string(&refused).unwrap(), r#"{"refused":"replaced"}"#);
+    }
+}

@@ -1,0 +1,206 @@
+//! What each kind of event asks of the scheduler: one verb for each.
+
+use mercato_scheduler::{Advert, Input, Presence, Refusal, ResultId};
+
+use super::catalogue::Row;
+use super::request::{self, Asked};
+use super::tag::{Malformed, Tags};
+use super::{Market, Output, advert, announce, customer_id, feedback, job_id, provider_id, refusal, stamp, subject};
+use crate::nostr::{Event, EventId, Pubkey, kind};
+use crate::store::StoreError;
+
+impl Market {
+    /// Reads an event by its kind. An error is the text to refuse it with; nothing has changed then.
+    pub(super) fn take(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+        match event.kind {
+            kind::DELETION => {
+                self.take_deletion(now_ms, event, output);
+                Ok(())
+            }
+            kind::PROVIDER_ADVERT => self.take_advert(now_ms, event, output),
+            kind::JOB_FEEDBACK => self.take_feedback(now_ms, event, output),
+            request if kind::is_job_request(request) => self.take_request(now_ms, event, output),
+            result if kind::is_job_result(result) => self.take_result(now_ms, event, output),
+            _ => Ok(()),
+        }
+    }
+
+    /// Of the past only adverts count.
+    pub(super) fn take_import(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+        match event.kind {
+            kind::PROVIDER_ADVERT => self.take_advert(now_ms, event, output),
+            _ => Ok(()),
+        }
+    }
+
+    /// A sign of life of a provider without a connection: anything that it signed lately. Somebody may bring an old
+    /// event of it any time.
+    pub(super) fn see(&mut self, now_ms: u64, event: &Event, output: &mut Output) {
+        let provider = provider_id(&event.pubkey);
+        let row = self.scheduler.state().providers().get(&provider);
+        let is_away = row.is_some_and(|row| row.presence != Presence::Online);
+        let is_recent = now_ms / 1_000 < event.created_at.saturating_add(self.config.liveness_s);
+        if is_away && is_recent {
+            self.step_surely(now_ms, Input::Seen { provider }, output);
+        }
+    }
+
+    /// Tells the scheduler that a provider which it knows is connected, unless it knows that too.
+    pub(super) fn greet(&mut self, now_ms: u64, pubkey: &Pubkey, output: &mut Output) {
+        let provider = provider_id(pubkey);
+        let row = self.scheduler.state().providers().get(&provider);
+        let is_away = row.is_some_and(|row| row.presence != Presence::Online);
+        if is_away && self.presence.is_connected(pubkey) {
+            self.step_surely(now_ms, Input::Online { provider }, output);
+        }
+    }
+
+    /// Tells the scheduler what the adverts of a provider add up to now, if that is news.
+    pub(super) fn advertise(&mut self, now_ms: u64, pubkey: &Pubkey, output: &mut Output) {
+        let provider = provider_id(pubkey);
+        let row = self.scheduler.state().providers().get(&provider);
+        let known = row.and_then(|row| Some((row.advert.as_ref()?, row.slots)));
+        match self.catalogue.union(pubkey) {
+            // The scheduler would find nothing new either, but take it for a sign of life.
+            Some(union) if known == Some((&union, self.slots(&union))) => {}
+            Some(advert) => {
+                if let Err(refusal) = self.step(now_ms, Input::Advertise { provider, advert }, output) {
+                    // The directory is full: the advert is an event like any other.
+                    tracing::info!(%refusal, %pubkey, "an advert does not count");
+                    self.catalogue.forget(pubkey);
+                }
+            }
+            None if known.is_some() => self.step_surely(now_ms, Input::Unadvertise { provider }, output),
+            None => {}
+        }
+        self.greet(now_ms, pubkey, output);
+    }
+
+    /// Slots that count, under the operator's bounds of today.
+    fn slots(&self, advert: &Advert) -> u32 {
+        advert.slots.unwrap_or(self.config.slots).min(self.config.max_slots)
+    }
+
+    fn take_request(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+        let asked = request::parse(event, &self.config, &self.keys.public(), now_ms / 1_000).map_err(malformed)?;
+        let request = match asked {
+            Asked::Here(request) => request,
+            Asked::Elsewhere | Asked::Past => return Ok(()),
+        };
+        self.uncommitted.put(event, &*self.store);
+        let (job, customer) = (job_id(&event.id), customer_id(&event.pubkey));
+        self.step(now_ms, Input::Request { job, customer, request }, output).map_err(|refusal| {
+            self.uncommitted.drop(&event.id);
+            refusal::text(&refusal)
+        })
+    }
+
+    fn take_advert(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+        let now_s = now_ms / 1_000;
+        if event.is_expired(now_s) {
+            return Ok(());
+        }
+        let advert = advert::parse(event).map_err(malformed)?;
+        let provider = &event.pubkey;
+        if !self.catalogue.knows(provider) {
+            if advert.is_none() {
+                return Ok(());
+            }
+            self.catalogue.load(&*self.store, provider, now_s).map_err(|error| fault(&error))?;
+        }
+        let row = advert.map(|advert| Row::new(event, advert));
+        self.catalogue.put(provider, event.identifier().to_vec(), row);
+        self.advertise(now_ms, provider, output);
+        Ok(())
+    }
+
+    /// NIP-09. What is not the author's own is passed over, as the store does.
+    fn take_deletion(&mut self, now_ms: u64, event: &Event, output: &mut Output) {
+        let tags = Tags::of(event);
+        let ids = subject::named(&tags);
+        let by = customer_id(&event.pubkey);
+        for id in &ids {
+            let job = self.scheduler.state().jobs().get(&job_id(id));
+            if job.is_some_and(|job| job.customer == by) {
+                self.step_surely(now_ms, Input::Cancel { job: job_id(id), by }, output);
+            }
+        }
+        if self.catalogue.knows(&event.pubkey) && self.delete_adverts(event, &tags, &ids) {
+            self.advertise(now_ms, &event.pubkey, output);
+        }
+    }
+
+    fn delete_adverts(&mut self, event: &Event, tags: &Tags, ids: &[EventId]) -> bool {
+        let provider = &event.pubkey;
+        let prefix = format!("{}:{provider}:", kind::PROVIDER_ADVERT);
+        let mut deleted = 0;
+        for id in ids {
+            deleted += usize::from(self.catalogue.delete_event(provider, id));
+        }
+        for identifier in tags.values("a").filter_map(|address| address.strip_prefix(&prefix)) {
+            deleted += usize::from(self.catalogue.delete_address(provider, identifier.as_bytes(), event.created_at));
+        }
+        deleted > 0
+    }
+
+    fn take_feedback(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+        let tags = Tags::of(event);
+        let Some(id) = self.job_of(&tags, now_ms / 1_000)? else { return Ok(()) };
+        let input = Input::Feedback {
+            job: job_id(&id),
+            provider: provider_id(&event.pubkey),
+            lease: feedback::lease(&tags).map_err(malformed)?,
+            feedback: feedback::parse(event, &tags).map_err(malformed)?,
+        };
+        self.step(now_ms, input, output).map_err(refused)
+    }
+
+    fn take_result(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+        let tags = Tags::of(event);
+        let Some(id) = self.job_of(&tags, now_ms / 1_000)? else { return Ok(()) };
+        let input = Input::Result {
+            job: job_id(&id),
+            provider: provider_id(&event.pubkey),
+            lease: feedback::lease(&tags).map_err(malformed)?,
+            result: ResultId(event.id.0),
+            kind: event.kind,
+        };
+        self.step(now_ms, input, output).map_err(refused)
+    }
+
+    /// The job that an event answers, if the scheduler knows it. One that it has forgotten is refused by the state that
+    /// the relay signed when it ended.
+    fn job_of(&self, tags: &Tags, now_s: u64) -> Result<Option<EventId>, String> {
+        let ids = subject::named(tags);
+        let jobs = self.scheduler.state().jobs();
+        let job = subject::only_job(&ids, |id| jobs.contains_key(&job_id(id))).map_err(malformed)?;
+        if job.is_none() {
+            for id in ids.iter().take(subject::NAMED_MAX) {
+                self.check_not_ended(id, now_s)?;
+            }
+        }
+        Ok(job)
+    }
+
+    fn check_not_ended(&self, job: &EventId, now_s: u64) -> Result<(), String> {
+        let state = stamp::stored_state(&*self.store, &self.keys.public(), job, now_s).map_err(|error| fault(&error))?;
+        let Some(state) = state else { return Ok(()) };
+        match Tags::of(&state).values("status").find(|status| announce::is_final(status)) {
+            Some(status) => Err(format!("blocked: this job has ended: it is {status}")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn malformed(malformed: Malformed) -> String {
+    malformed.to_string()
+}
+
+fn refused(refusal: Refusal) -> String {
+    refusal::text(&refusal)
+}
+
+fn fault(error: &StoreError) -> String {
+    tracing::error!(%error, "the market cannot read the store");
+    "error: the store cannot be read now; try again later".to_owned()
+}

@@ -1,0 +1,393 @@
+//! The market: events become inputs of the scheduler, and its effects become events that the relay signs.
+//!
+//! The main path, all of it on the writer's thread and before anything is stored: [`Market::on_event`] reads the event
+//! (`request`, `advert`, `feedback`), asks the scheduler (`intake`), and turns what it decided into an [`Output`]:
+//! journal entries (`journal`), signed events (`announce`) and deliveries. The writer commits the event and the output
+//! as one, so that after a crash either all of it happened or nothing. `docs/market.md` is the protocol.
+//!
+//! What a restart needs is in the journal (the scheduler's state) and in the stored events (adverts, job states,
+//! requests); everything else here is derived from these two.
+
+mod advert;
+mod announce;
+mod audience;
+mod catalogue;
+mod feedback;
+mod intake;
+pub mod journal;
+mod keys;
+mod presence;
+mod refusal;
+mod request;
+mod requirement;
+mod stamp;
+mod subject;
+mod tag;
+mod uncommitted;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use mercato_scheduler::{
+    Config, CustomerId, Dispatch, Effect, Fact, Input, Job, JobId, ProviderId, Refusal, RestoreError, Scheduler,
+};
+
+pub use audience::Audiences;
+pub use keys::{KeyError, MarketKeys};
+pub use presence::Presence;
+
+use crate::config::MarketConfig;
+use crate::nostr::{Event, EventId, Pubkey};
+use crate::store::{Store, StoreError};
+use catalogue::Catalogue;
+use journal::EntryError;
+use stamp::Stamps;
+use uncommitted::Uncommitted;
+
+/// The journal is replaced only when it has more entries than this.
+const JOURNAL_MIN: usize = 10_000;
+/// ... and than this for each row of the state.
+const JOURNAL_PER_ROW: usize = 4;
+
+/// The scheduler of one relay, and what it needs to know of Nostr.
+///
+/// The writer owns it. When a commit fails, what this market believes never happened: throw it away and
+/// [`restore`](Self::restore) another.
+pub struct Market {
+    scheduler: Scheduler,
+    config: MarketConfig,
+    keys: MarketKeys,
+    store: Arc<dyn Store>,
+    audiences: Arc<Audiences>,
+    presence: Presence,
+    catalogue: Catalogue,
+    /// Times of the newest state event of each job.
+    stamps: Stamps,
+    /// Requests that the store does not show yet.
+    uncommitted: Uncommitted,
+    /// Entries in the store's journal once everything given out is committed.
+    journal_entries: usize,
+}
+
+/// What one call asks of the writer, to be committed together with the event that caused it, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Entries for the end of the scheduler's journal.
+    pub journal: Vec<Vec<u8>>,
+    /// Events signed by the relay.
+    pub events: Vec<Event>,
+    /// Requests to show to new leaseholders, once all of it is committed.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A request becomes visible to a new leaseholder: its authenticated connections with a matching subscription get it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// The request.
+    pub job: EventId,
+    /// The leaseholder.
+    pub to: Pubkey,
+}
+
+/// Why there is no market. None of it heals by trying again.
+#[derive(Debug, thiserror::Error)]
+pub enum MarketError {
+    /// The operator's settings do not go together.
+    #[error("market configuration: {0}")]
+    Config(&'static str),
+    /// An entry cannot be read.
+    #[error("entry {position} of the market's journal: {source}")]
+    Entry {
+        /// Its place in the journal, from 0.
+        position: usize,
+        /// What is wrong with it.
+        source: EntryError,
+    },
+    /// The entries do not follow from each other.
+    #[error("market: {0}")]
+    Journal(#[from] RestoreError),
+    /// The adverts cannot be read.
+    #[error("market: {0}")]
+    Store(#[from] StoreError),
+}
+
+impl Market {
+    /// The market that a journal adds up to, with everybody disconnected. The writer commits the output, which tells of
+    /// the restart, before anything else; then it may say who is connected already with [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// When the journal or the stored adverts cannot be read, or the configuration contradicts itself.
+    pub fn restore(
+        config: &MarketConfig,
+        keys: MarketKeys,
+        audiences: Arc<Audiences>,
+        journal: impl Iterator<Item = Vec<u8>>,
+        now_ms: u64,
+        store: Arc<dyn Store>,
+    ) -> Result<(Self, Output), MarketError> {
+        let records = decode(journal)?;
+        let journal_entries = records.len();
+        let scheduler = Scheduler::restore(scheduler_config(config)?, records.into_iter())?;
+        let mut market = Self {
+            scheduler,
+            config: config.clone(),
+            keys,
+            audiences,
+            presence: Presence::default(),
+            catalogue: Catalogue::default(),
+            stamps: Stamps::default(),
+            uncommitted: Uncommitted::default(),
+            store,
+            journal_entries,
+        };
+        market.restore_audiences();
+        let mut output = Output::default();
+        market.step_surely(now_ms, Input::Restarted, &mut output);
+        market.restore_catalogue(now_ms, &mut output)?;
+        Ok((market, output))
+    }
+
+    /// Takes over who is connected from a market that was thrown away while its clients stayed.
+    pub fn resume(&mut self, now_ms: u64, presence: Presence) -> Output {
+        let mut output = Output::default();
+        self.presence = presence;
+        for pubkey in self.presence.connected() {
+            self.greet(now_ms, &pubkey, &mut output);
+        }
+        output
+    }
+
+    /// Who is connected, for `resume` of the next market.
+    pub fn into_presence(self) -> Presence {
+        self.presence
+    }
+
+    /// Judges an event that the store would keep (or deliver, if ephemeral), before it does.
+    ///
+    /// # Errors
+    /// The text to refuse it with, machine prefix included. Nothing has changed then.
+    pub fn on_event(&mut self, now_ms: u64, event: &Event) -> Result<Output, String> {
+        let mut output = Output::default();
+        if event.pubkey == self.keys.public() {
+            return Ok(output);
+        }
+        self.take(now_ms, event, &mut output)?;
+        self.see(now_ms, event, &mut output);
+        Ok(output)
+    }
+
+    /// Takes note of an event of the past: of adverts only, a job that was is not one to do.
+    pub fn on_import(&mut self, now_ms: u64, event: &Event) -> Output {
+        let mut output = Output::default();
+        if let Err(text) = self.take_import(now_ms, event, &mut output) {
+            tracing::debug!(id = %event.id, text, "an imported advert does not count");
+        }
+        output
+    }
+
+    /// An authenticated connection opened.
+    pub fn on_connected(&mut self, now_ms: u64, pubkey: &Pubkey) -> Output {
+        let mut output = Output::default();
+        if self.presence.connect(*pubkey) {
+            self.greet(now_ms, pubkey, &mut output);
+        }
+        output
+    }
+
+    /// An authenticated connection closed.
+    pub fn on_disconnected(&mut self, now_ms: u64, pubkey: &Pubkey) -> Output {
+        let mut output = Output::default();
+        if self.presence.disconnect(pubkey) {
+            self.step_surely(now_ms, Input::Offline { provider: provider_id(pubkey) }, &mut output);
+        }
+        output
+    }
+
+    /// Acts on what is due.
+    pub fn on_tick(&mut self, now_ms: u64) -> Output {
+        let mut output = Output::default();
+        while let Some(provider) = self.catalogue.pop_expired(now_ms / 1_000) {
+            self.advertise(now_ms, &provider, &mut output);
+        }
+        self.step_surely(now_ms, Input::Tick, &mut output);
+        output
+    }
+
+    /// When to call `on_tick`; `None` when nothing waits.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        let expiry_ms = self.catalogue.next_expiry_s().map(|at_s| at_s.saturating_mul(1_000));
+        [self.scheduler.next_deadline_ms(), expiry_ms].into_iter().flatten().min()
+    }
+
+    /// When the journal has grown far beyond the state: entries to replace it with. Ask last in a transaction, when
+    /// everything given out so far is in it or committed: they stand for that too.
+    pub fn compaction(&mut self) -> Option<Vec<Vec<u8>>> {
+        let state = self.scheduler.state();
+        let rows = 1 + state.jobs().len() + state.providers().len();
+        if self.journal_entries <= JOURNAL_MIN.max(JOURNAL_PER_ROW * rows) {
+            return None;
+        }
+        let entries: Vec<_> = self.scheduler.checkpoint().iter().map(journal::encode).collect();
+        self.journal_entries = entries.len();
+        Some(entries)
+    }
+
+    /// The scheduler, for reading.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
+    /// Gives the scheduler an input and adds what it caused to `output`.
+    fn step(&mut self, now_ms: u64, input: Input, output: &mut Output) -> Result<(), Refusal> {
+        let step = self.scheduler.step(now_ms, input)?;
+        self.journal_entries += step.records.len();
+        for record in &step.records {
+            output.journal.push(journal::encode(record));
+            self.follow(&record.fact);
+        }
+        for effect in &step.effects {
+            self.announce(now_ms, effect, output);
+        }
+        Ok(())
+    }
+
+    /// For inputs that the relay gives by itself: nobody is there to be told of a refusal, and there should be none.
+    fn step_surely(&mut self, now_ms: u64, input: Input, output: &mut Output) {
+        if let Err(refusal) = self.step(now_ms, input, output) {
+            tracing::warn!(%refusal, "the scheduler refused what the relay told it");
+        }
+    }
+
+    /// Keeps what is derived from the scheduler's state in step with it.
+    fn follow(&mut self, fact: &Fact) {
+        match fact {
+            Fact::ProviderForgotten { provider } => self.catalogue.forget(&Pubkey(provider.0)),
+            Fact::Requested { job, .. } => {
+                self.stamps.begin(*job);
+                let row = self.scheduler.state().jobs().get(job);
+                if let Some(audience) = row.and_then(audience_of) {
+                    self.audiences.restrict(EventId(job.0), audience);
+                }
+            }
+            Fact::Leased { job, provider, .. } => self.audiences.admit(&EventId(job.0), Pubkey(provider.0)),
+            Fact::Ended { job, .. } => self.audiences.open(&EventId(job.0)),
+            Fact::Advertised { .. }
+            | Fact::Unadvertised { .. }
+            | Fact::Seen { .. }
+            | Fact::Lapsed { .. }
+            | Fact::CameOnline { .. }
+            | Fact::WentOffline { .. }
+            | Fact::Restarted { .. }
+            | Fact::Ran { .. }
+            | Fact::PaymentAsked { .. }
+            | Fact::LeaseEnded { .. }
+            | Fact::Forgotten { .. }
+            | Fact::CountersRestored { .. }
+            | Fact::ProviderRestored(_)
+            | Fact::JobRestored(_) => {}
+        }
+    }
+
+    /// Signs the event that tells of `effect`.
+    fn announce(&mut self, now_ms: u64, effect: &Effect, output: &mut Output) {
+        let (request, created_at) = match effect {
+            Effect::AnnounceLease { job, provider, .. } => {
+                let job = EventId(job.0);
+                output.deliveries.push(Delivery { job, to: Pubkey(provider.0) });
+                (self.uncommitted.request(&job, &*self.store), now_ms / 1_000)
+            }
+            Effect::AnnounceState { view } => {
+                (None, self.stamps.next(view, now_ms / 1_000, &*self.store, &self.keys.public()))
+            }
+            Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } => (None, now_ms / 1_000),
+        };
+        let draft = announce::draft(effect, request.as_deref());
+        output.events.push(self.keys.sign(created_at, draft.kind, &draft.tags, &draft.content));
+    }
+
+    fn restore_audiences(&self) {
+        let jobs = self.scheduler.state().jobs().values();
+        let restricted = jobs.filter_map(|job| Some((EventId(job.id.0), audience_of(job)?)));
+        self.audiences.replace(restricted.collect::<HashMap<_, _>>());
+    }
+
+    /// Reads the adverts of every provider that has any. They may have changed while the relay was away.
+    fn restore_catalogue(&mut self, now_ms: u64, output: &mut Output) -> Result<(), StoreError> {
+        let rows = self.scheduler.state().providers().values();
+        let advertised: Vec<Pubkey> = rows.filter(|row| row.advert.is_some()).map(|row| Pubkey(row.id.0)).collect();
+        for provider in advertised {
+            self.catalogue.load(&*self.store, &provider, now_ms / 1_000)?;
+            self.advertise(now_ms, &provider, output);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Market {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.scheduler.state();
+        f.debug_struct("Market")
+            .field("keys", &self.keys)
+            .field("jobs", &state.jobs().len())
+            .field("providers", &state.providers().len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn decode(journal: impl Iterator<Item = Vec<u8>>) -> Result<Vec<mercato_scheduler::Record>, MarketError> {
+    let entries = journal.enumerate();
+    let records =
+        entries.map(|(position, entry)| journal::decode(&entry).map_err(|source| MarketError::Entry { position, source }));
+    records.collect()
+}
+
+/// Who may see an open leased job; `None`: everybody.
+fn audience_of(job: &Job) -> Option<HashSet<Pubkey>> {
+    if !job.is_open() || job.request.dispatch == Dispatch::Open {
+        return None;
+    }
+    let past = job.attempts.iter().map(|attempt| attempt.provider);
+    let leaseholders = past.chain(job.lease().map(|lease| lease.provider));
+    let providers = job.request.providers.iter().copied().chain(leaseholders).map(|provider| Pubkey(provider.0));
+    Some(providers.chain([Pubkey(job.customer.0)]).collect())
+}
+
+fn job_id(id: &EventId) -> JobId {
+    JobId(id.0)
+}
+
+fn provider_id(pubkey: &Pubkey) -> ProviderId {
+    ProviderId(pubkey.0)
+}
+
+fn customer_id(pubkey: &Pubkey) -> CustomerId {
+    CustomerId(pubkey.0)
+}
+
+/// The operator's settings in the scheduler's terms.
+fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
+    let ms = |seconds: u64| seconds.saturating_mul(1_000);
+    let own = Config {
+        accept_timeout_ms: ms(config.accept_timeout_s),
+        run_timeout_ms: ms(config.run_timeout_s),
+        run_timeout_max_ms: ms(config.max_run_timeout_s),
+        pay_timeout_ms: ms(config.pay_timeout_s),
+        job_timeout_ms: ms(config.job_timeout_s),
+        job_timeout_max_ms: ms(config.max_job_timeout_s),
+        disconnect_grace_ms: ms(config.disconnect_grace_s),
+        restart_grace_ms: ms(config.restart_grace_s),
+        liveness_window_ms: ms(config.liveness_s),
+        // Often enough that the window is right to a few per cent, seldom enough not to fill the journal.
+        seen_resolution_ms: ms(config.liveness_s) / 30,
+        attempts_default: config.attempts,
+        attempts_max: config.max_attempts,
+        default_slots: config.slots,
+        slots_max: config.max_slots,
+        jobs_max: config.max_open_jobs,
+        jobs_per_customer_max: config.max_open_jobs_per_customer,
+        providers_max: config.max_providers,
+        ended_retention_ms: ms(config.ended_retention_s),
+        ended_max: config.max_ended_jobs,
+    };
+    own.flaw().map_or(Ok(own), |flaw| Err(MarketError::Config(flaw)))
+}

@@ -1,0 +1,214 @@
+//! Every record survives being written and read, and what was not written by us is refused.
+
+use mercato::market::journal::{EntryError, decode, encode};
+use mercato_scheduler::*;
+
+const JOB: JobId = JobId([1; 32]);
+const PROVIDER: ProviderId = ProviderId([2; 32]);
+const CUSTOMER: CustomerId = CustomerId([3; 32]);
+
+fn requirement(op: Op) -> Requirement {
+    let values = vec![Value::Int(i64::MIN), Value::Int(i64::MAX), Value::Text("é\n".to_owned())];
+    Requirement { attribute: "vram_mb".to_owned(), op, values }
+}
+
+fn request() -> Request {
+    let ops = [Op::Equal, Op::NotEqual, Op::Less, Op::LessOrEqual, Op::Greater, Op::GreaterOrEqual, Op::In, Op::Has];
+    Request {
+        bid_msat: Some(u64::MAX),
+        require: ops.into_iter().map(requirement).collect(),
+        providers: vec![PROVIDER],
+        dispatch: Dispatch::Open,
+        accept_timeout_ms: Some(1),
+        run_timeout_ms: None,
+        pay_timeout_ms: Some(300),
+        heartbeat_timeout_ms: Some(70_000),
+        attempts: Some(u32::MAX),
+        deadline_ms: Some(u64::MAX),
+        ..Request::new(u16::MAX)
+    }
+}
+
+fn advert() -> Advert {
+    Advert {
+        kinds: vec![Offer { kind: 5050, price_msat: None }, Offer { kind: 5999, price_msat: Some(0) }],
+        caps: vec![("model".to_owned(), Value::Text(String::new())), ("n".to_owned(), Value::Int(-1))],
+        slots: Some(0),
+    }
+}
+
+fn terms() -> Terms {
+    Terms { accept_ms: 1, run_ms: 2, pay_ms: 3, heartbeat_ms: None, attempts: 4, deadline_ms: u64::MAX }
+}
+
+fn reasons() -> Vec<Reason> {
+    let all = vec![
+        Reason::AcceptTimeout,
+        Reason::RunTimeout,
+        Reason::HeartbeatTimeout,
+        Reason::Disconnected,
+        Reason::Error("out of memory".to_owned()),
+        Reason::Unpaid,
+        Reason::LateResultWon,
+        Reason::Cancelled,
+        Reason::Expired,
+    ];
+    // A new reason does not compile here until it stands above.
+    for reason in &all {
+        match reason {
+            Reason::AcceptTimeout
+            | Reason::RunTimeout
+            | Reason::HeartbeatTimeout
+            | Reason::Disconnected
+            | Reason::Error(_)
+            | Reason::Unpaid
+            | Reason::LateResultWon
+            | Reason::Cancelled
+            | Reason::Expired => {}
+        }
+    }
+    all
+}
+
+fn ends() -> [End; 4] {
+    [End::Succeeded { result: ResultId([9; 32]) }, End::Failed, End::Cancelled, End::Expired]
+}
+
+fn lease() -> Lease {
+    Lease { number: u64::MAX, provider: PROVIDER, attempt: 2, since_ms: 5, grace_until_ms: Some(6) }
+}
+
+fn phases() -> Vec<Phase> {
+    let ended = |end| Phase::Ended { end, provider: Some(PROVIDER), at_ms: 7, forget_at_ms: 8 };
+    let live = [
+        Phase::Queued,
+        Phase::Open,
+        Phase::Leased { lease: lease(), accept_by_ms: 9 },
+        Phase::Running { lease: lease(), run_by_ms: 9, heartbeat_by_ms: None },
+        Phase::AwaitingPayment { lease: lease(), amount_msat: Some(1), pay_by_ms: 2, run_left_ms: 3 },
+    ];
+    live.into_iter().chain(ends().map(ended)).collect()
+}
+
+fn job(phase: Phase) -> Job {
+    let attempt = |reason| Attempt { number: 1, provider: PROVIDER, lease: 1, reason, ended_at_ms: 2 };
+    Job {
+        id: JOB,
+        customer: CUSTOMER,
+        request: request(),
+        terms: terms(),
+        arrival: 3,
+        arrived_ms: 4,
+        attempts: reasons().into_iter().map(attempt).collect(),
+        phase,
+    }
+}
+
+fn providers() -> Vec<Provider> {
+    let presences = [
+        Presence::Online,
+        Presence::Seen { until_ms: 1 },
+        Presence::Offline { since_ms: 1, grace_until_ms: u64::MAX },
+    ];
+    let row = |presence| Provider {
+        id: PROVIDER,
+        advert: Some(advert()),
+        slots: 1,
+        presence,
+        leases: [JOB, JobId([4; 32])].into(),
+        succeeded: 1,
+        failed: u32::MAX,
+        late: 0,
+    };
+    presences.map(row).into()
+}
+
+/// Every variant of `Fact`, with every variant inside.
+fn facts() -> Vec<Fact> {
+    let provider = PROVIDER;
+    let mut facts = vec![
+        Fact::Advertised { provider, advert: advert(), slots: 3 },
+        Fact::Unadvertised { provider },
+        Fact::Seen { provider, until_ms: 1 },
+        Fact::Lapsed { provider },
+        Fact::CameOnline { provider },
+        Fact::WentOffline { provider, grace_until_ms: 1 },
+        Fact::Restarted { grace_until_ms: 1 },
+        Fact::ProviderForgotten { provider },
+        Fact::Requested { job: JOB, customer: CUSTOMER, request: Box::new(request()), terms: terms() },
+        Fact::Leased { job: JOB, provider, lease: 1, accept_by_ms: 2 },
+        Fact::Ran { job: JOB, run_by_ms: 1, heartbeat_by_ms: Some(2) },
+        Fact::PaymentAsked { job: JOB, amount_msat: None, pay_by_ms: 1, run_left_ms: 2 },
+        Fact::Forgotten { job: JOB },
+        Fact::CountersRestored { next_lease: 1, next_arrival: 2 },
+    ];
+    facts.extend(reasons().into_iter().map(|reason| Fact::LeaseEnded { job: JOB, reason }));
+    let ended = |end| Fact::Ended { job: JOB, end, provider: Some(provider), late: true, forget_at_ms: 1 };
+    facts.extend(ends().map(ended));
+    facts.extend(providers().into_iter().map(|row| Fact::ProviderRestored(Box::new(row))));
+    facts.extend(phases().into_iter().map(|phase| Fact::JobRestored(Box::new(job(phase)))));
+    facts
+}
+
+/// The place of a variant in the stored format. A new variant does not compile here until it has one.
+fn place(fact: &Fact) -> u8 {
+    match fact {
+        Fact::Advertised { .. } => 0,
+        Fact::Unadvertised { .. } => 1,
+        Fact::Seen { .. } => 2,
+        Fact::Lapsed { .. } => 3,
+        Fact::CameOnline { .. } => 4,
+        Fact::WentOffline { .. } => 5,
+        Fact::Restarted { .. } => 6,
+        Fact::ProviderForgotten { .. } => 7,
+        Fact::Requested { .. } => 8,
+        Fact::Leased { .. } => 9,
+        Fact::Ran { .. } => 10,
+        Fact::PaymentAsked { .. } => 11,
+        Fact::LeaseEnded { .. } => 12,
+        Fact::Ended { .. } => 13,
+        Fact::Forgotten { .. } => 14,
+        Fact::CountersRestored { .. } => 15,
+        Fact::ProviderRestored(_) => 16,
+        Fact::JobRestored(_) => 17,
+    }
+}
+
+#[test]
+fn every_record_reads_back_as_it_was_written() {
+    let mut places = std::collections::BTreeSet::new();
+    for fact in facts() {
+        places.insert(place(&fact));
+        let record = Record { at_ms: u64::MAX, fact };
+        assert_eq!(decode(&encode(&record)).unwrap(), record);
+    }
+    assert_eq!(places, (0..18).collect(), "a variant has no example");
+}
+
+#[test]
+fn an_entry_is_its_format_then_the_time_then_the_variant() {
+    for fact in facts() {
+        let entry = encode(&Record { at_ms: 5, fact: fact.clone() });
+        assert_eq!(entry[..3], [1, 5, place(&fact)], "{fact:?}");
+    }
+}
+
+#[test]
+fn a_known_entry_reads_as_ever() {
+    let entry = [&[1, 0x90, 0x4e, 9][..], &[1; 32], &[2; 32], &[7, 0xac, 0x02]].concat();
+    let fact = Fact::Leased { job: JOB, provider: PROVIDER, lease: 7, accept_by_ms: 300 };
+    assert_eq!(decode(&entry).unwrap(), Record { at_ms: 10_000, fact });
+}
+
+#[test]
+fn what_is_not_an_entry_is_refused() {
+    let whole = encode(&Record { at_ms: 1, fact: Fact::Unadvertised { provider: PROVIDER } });
+    assert!(matches!(decode(&[]), Err(EntryError::Format { found: 0 })));
+    assert!(matches!(decode(&[2]), Err(EntryError::Format { found: 2 })));
+    assert!(matches!(decode(&[1, 0, 200]), Err(EntryError::Damaged(_))));
+    for end in 1..whole.len() {
+        assert!(matches!(decode(&whole[..end]), Err(EntryError::Damaged(_))), "cut at {end}");
+    }
+    let longer = [whole, vec![0]].concat();
+    assert!(matches!(decode(&longer), Err(EntryError::TooLong(1))));
+}

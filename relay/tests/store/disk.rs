@@ -1,0 +1,183 @@
+//! What only a store on disk can promise.
+
+use std::path::Path;
+
+use mercato::nostr::Filter;
+use mercato::store::rocks::{RocksOptions, RocksStore};
+use mercato::store::{Store, StoreError};
+
+use crate::support::{contents, event, offer, run, scan};
+
+fn open(path: &Path) -> RocksStore {
+    RocksStore::open(path, RocksOptions::default()).unwrap()
+}
+
+#[test]
+fn a_store_that_is_opened_again_holds_what_it_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    offer(&store, &event(0, 1, 1, &["t x"], "note"));
+    let mut transaction = store.begin().unwrap();
+    transaction.append_journal(b"entry").unwrap();
+    transaction.commit().unwrap();
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(contents(&store, r##"{"#t":["x"]}"##), ["note"]);
+    assert_eq!(store.journal().unwrap(), [b"entry"]);
+    let stats = store.stats().unwrap();
+    assert_eq!((stats.events, stats.last_sequence, stats.format), (1, 1, 1));
+    assert!(stats.bytes_on_disk > 0);
+}
+
+#[test]
+fn a_sequence_is_never_given_again_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for round in 0..3 {
+        let store = open(folder.path());
+        let note = event(0, round, 1, &[], "note");
+        offer(&store, &note);
+        assert!(store.last_sequence() > last);
+        last = store.last_sequence();
+        // Removing the newest does not free its number.
+        let mut transaction = store.begin().unwrap();
+        transaction.remove(&note.id).unwrap();
+        transaction.commit().unwrap();
+    }
+}
+
+#[test]
+fn a_journal_that_was_cleared_stays_clear_and_goes_on_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |entry: &[u8], clear: bool| {
+        let store = open(folder.path());
+        let mut transaction = store.begin().unwrap();
+        if clear {
+            transaction.clear_journal().unwrap();
+        }
+        transaction.append_journal(entry).unwrap();
+        transaction.commit().unwrap();
+        store.journal().unwrap()
+    };
+    write(b"a", false);
+    assert_eq!(write(b"b", true), [b"b"]);
+    assert_eq!(write(b"c", false), [b"b", b"c"]);
+}
+
+#[test]
+fn another_process_reads_beside_the_one_that_writes() {
+    let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(folder.path());
+    offer(&store, &event(0, 1, 1, &["t x"], "in a file"));
+    store.flush().unwrap();
+    offer(&store, &event(0, 2, 1, &["t x"], "in the log"));
+    let reader = RocksStore::open_secondary(folder.path(), scratch.path(), RocksOptions::default()).unwrap();
+    assert_eq!(contents(&reader, r##"{"#t":["x"]}"##), ["in the log", "in a file"]);
+    assert_eq!(reader.last_sequence(), 2);
+    assert!(matches!(reader.begin().map(drop), Err(StoreError::Io(_))));
+    assert!(RocksStore::open(folder.path(), RocksOptions::default()).is_err(), "only one process writes");
+}
+
+#[test]
+fn reading_beside_a_store_that_is_not_there_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let opened = RocksStore::open_secondary(&missing, folder.path(), RocksOptions::default());
+    assert!(matches!(opened, Err(StoreError::Io(_))));
+}
+
+/// Writes as another version of this program would, beneath the store.
+fn rewrite(path: &Path, change: impl FnOnce(&mut rocksdb::DB)) {
+    let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), path).unwrap();
+    let mut db = rocksdb::DB::open_cf(&rocksdb::Options::default(), path, families).unwrap();
+    change(&mut db);
+}
+
+#[test]
+fn a_store_of_an_unknown_format_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()));
+    rewrite(folder.path(), |db| db.put_cf(db.cf_handle("meta").unwrap(), "format", 7u32.to_be_bytes()).unwrap());
+    let refused = |opened: Result<RocksStore, StoreError>| {
+        assert!(matches!(opened, Err(StoreError::Format { found: 7, known: 1 })), "{opened:?}");
+    };
+    refused(RocksStore::open(folder.path(), RocksOptions::default()));
+    rewrite(folder.path(), |db| db.create_cf("from_the_future", &rocksdb::Options::default()).unwrap());
+    refused(RocksStore::open(folder.path(), RocksOptions::default()));
+    let scratch = tempfile::tempdir().unwrap();
+    refused(RocksStore::open_secondary(folder.path(), scratch.path(), RocksOptions::default()));
+}
+
+#[test]
+fn a_database_of_something_else_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    let mut db = rocksdb::DB::open(&options, folder.path()).unwrap();
+    db.create_cf("theirs", &options).unwrap();
+    drop(db);
+    let opened = RocksStore::open(folder.path(), RocksOptions::default());
+    assert!(matches!(opened, Err(StoreError::Damaged(_))), "{opened:?}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn log_of(path: &Path) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|e| e == "log")).max().unwrap()
+}
+
+/// Whatever length the log has when the power goes, whole groups from the first on are there.
+#[test]
+fn a_torn_log_keeps_whole_groups_up_to_the_tear() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for group in 0..8u64 {
+        let mut transaction = store.begin().unwrap();
+        for member in 0..3 {
+            let content = format!("{group}");
+            transaction.insert(&event(member, group, 1, &["t x"], &content)).unwrap();
+        }
+        transaction.append_journal(group.to_string().as_bytes()).unwrap();
+        transaction.commit().unwrap();
+    }
+    let whole = std::fs::metadata(log_of(folder.path())).unwrap().len();
+    for torn in [0, 1, 50, 900, 2500, 5000, whole - 1] {
+        let image = tempfile::tempdir().unwrap();
+        copy(folder.path(), image.path());
+        let log = std::fs::OpenOptions::new().write(true).open(log_of(image.path())).unwrap();
+        log.set_len(whole - torn).unwrap();
+        let store = open(image.path());
+        let records = run(&store, scan(Filter::default()), 100);
+        let groups = store.journal().unwrap().len();
+        assert_eq!(records.len(), 3 * groups, "{torn} bytes are missing");
+        assert_eq!(contents(&store, r##"{"#t":["x"]}"##).len(), records.len());
+        assert!(records.iter().all(|record| record.position.created_at() < groups as u64));
+        assert_eq!(store.stats().unwrap().events, records.len() as u64);
+        assert_eq!(groups == 8, torn == 0, "{torn} bytes are missing");
+    }
+}
+
+#[test]
+fn a_scan_of_thousands_of_ranges_finds_what_stands_in_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    for n in 0..50 {
+        offer(&store, &event(0, n, 1, &[&format!("t {}", n * 37)], ""));
+    }
+    let values: Vec<String> = (0..4000).map(|value| format!("\"{value}\"")).collect();
+    for json in
+        [format!(r##"{{"#t":[{}]}}"##, values.join(",")), format!(r##"{{"#t":[{}],"kinds":[1]}}"##, values.join(","))]
+    {
+        for ascending in [false, true] {
+            let mut question = scan(crate::support::filter(&json));
+            question.ascending = ascending;
+            assert_eq!(run(&store, question, 10).len(), 50);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What a store promises, checked on the one on disk and on its twin in memory.
+
+mod contract;
+mod database;
+#[cfg(feature = "rocksdb")]
+mod disk;
+mod real;
+mod support;
+#[cfg(feature = "rocksdb")]
+mod twin;

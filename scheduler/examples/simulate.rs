@@ -1,0 +1,83 @@
+//! Runs simulated worlds: `simulate --seeds 0..1000 --hours 24`.
+//!
+//! Prints each violation with its seed and step, and at the end the virtual hours per minute and what happened how often.
+
+#[path = "../tests/sim/mod.rs"]
+mod sim;
+
+use sim::{Counts, Sabotage, Setup, run};
+use std::ops::Range;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: simulate [--seeds A..B] [--hours H] [--check-every STEPS] [--sabotage NAME]";
+
+struct Arguments {
+    seeds: Range<u64>,
+    hours: u64,
+    check_every: u64,
+    sabotage: Option<Sabotage>,
+}
+
+#[expect(clippy::disallowed_types, reason = "measures itself; the worlds have virtual time")]
+type Stopwatch = std::time::Instant;
+
+#[expect(clippy::disallowed_methods, reason = "measures itself; the worlds have virtual time")]
+fn start() -> Stopwatch {
+    Stopwatch::now()
+}
+
+fn main() -> ExitCode {
+    let Some(arguments) = parse(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let stopwatch = start();
+    let mut total = Counts::new();
+    let mut violations = 0_u64;
+    for seed in arguments.seeds {
+        let Arguments { hours, check_every, sabotage, .. } = arguments;
+        match run(Setup { seed, hours, check_every, sabotage }) {
+            Ok(counts) => counts.into_iter().for_each(|(what, times)| {
+                *total.entry(what).or_default() += times;
+            }),
+            Err(violation) => {
+                violations += 1;
+                println!("{violation}");
+            }
+        }
+    }
+    let wall_ms = stopwatch.elapsed().as_millis().max(1);
+    report(&total, wall_ms);
+    println!("{violations:>12} violations");
+    if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn report(total: &Counts, wall_ms: u128) {
+    for (what, times) in total {
+        println!("{times:>12} {what}");
+    }
+    let hours = u128::from(total.get("virtual hours").copied().unwrap_or(0));
+    println!("{wall_ms:>12} wall ms");
+    println!("{:>12} virtual hours per minute", hours * 60_000 / wall_ms);
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
+    let mut arguments = Arguments { seeds: 0..100, hours: 10, check_every: 500, sabotage: None };
+    while let Some(word) = words.next() {
+        let value = words.next()?;
+        match word.as_str() {
+            "--seeds" => {
+                let (from, to) = value.split_once("..")?;
+                arguments.seeds = from.parse().ok()?..to.parse().ok()?;
+            }
+            "--hours" => arguments.hours = value.parse().ok()?,
+            "--check-every" => arguments.check_every = value.parse().ok().filter(|n| *n > 0)?,
+            "--sabotage" => {
+                let named = |sabotage: &Sabotage| format!("{sabotage:?}") == value;
+                arguments.sabotage = Some(Sabotage::ALL.into_iter().find(named)?);
+            }
+            _ => return None,
+        }
+    }
+    Some(arguments)
+}

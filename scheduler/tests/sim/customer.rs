@@ -1,0 +1,55 @@
+//! What customers ask for.
+
+use super::provider::KINDS;
+use super::rng::Rng;
+use mercato_scheduler::{CustomerId, Dispatch, JobId, Op, ProviderId, Request, Requirement, Value};
+
+pub fn customer_id(number: u64) -> CustomerId {
+    let mut id = [0xcc; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    CustomerId(id)
+}
+
+/// Job ids are as random as hashes: their first half tells them apart.
+pub fn job_id(rng: &mut Rng) -> JobId {
+    let mut id = [0; 32];
+    for word in id.as_chunks_mut::<8>().0 {
+        *word = rng.draw().to_be_bytes();
+    }
+    JobId(id)
+}
+
+pub fn request(now_ms: u64, providers: &[ProviderId], rng: &mut Rng) -> Request {
+    let named =
+        if rng.chance(60) { (0..3).map(|_| providers[rng.index(providers.len())]).collect() } else { Vec::new() };
+    Request {
+        bid_msat: rng.maybe(500, 100, 3_000),
+        require: requirements(rng),
+        providers: named,
+        dispatch: if rng.chance(50) { Dispatch::Open } else { Dispatch::Leased },
+        accept_timeout_ms: rng.maybe(200, 2_000, 20_000),
+        run_timeout_ms: rng.maybe(800, 20_000, 600_000),
+        pay_timeout_ms: rng.maybe(500, 10_000, 120_000),
+        heartbeat_timeout_ms: rng.maybe(100, 10_000, 60_000),
+        attempts: rng.maybe(300, 1, 10).map(|attempts| u32::try_from(attempts).expect("small")),
+        deadline_ms: rng.maybe(500, 60_000, 2_400_000).map(|ms| now_ms + ms),
+        ..Request::new(KINDS[rng.index(KINDS.len())])
+    }
+}
+
+fn requirements(rng: &mut Rng) -> Vec<Requirement> {
+    let ram = 8_i64 << rng.between(0, 5);
+    let wishes = [
+        ("ram_gb", Op::GreaterOrEqual, Value::Int(ram), 200),
+        ("model", Op::Equal, Value::Text("llama".to_owned()), 100),
+        ("model", Op::NotEqual, Value::Text("phi".to_owned()), 100),
+        ("gpu", Op::Has, Value::Text("h100".to_owned()), 10),
+    ];
+    let mut chosen = Vec::new();
+    for (attribute, op, value, per_mille) in wishes {
+        if rng.chance(per_mille) {
+            chosen.push(Requirement { attribute: attribute.to_owned(), op, values: vec![value] });
+        }
+    }
+    chosen
+}

@@ -1,0 +1,16 @@
+//! A seeded world around the scheduler: customers, providers of every character, a network that delays, repeats and loses,
+//! and a relay that crashes. Time is virtual; a seed always gives the same run.
+//!
+//! `world` turns the clock; `relay` steps the scheduler and keeps the journal; `provider` and `customer` behave;
+//! `observer` sees only what was committed and published, and judges it by its own book-keeping.
+
+mod agenda;
+mod customer;
+mod observer;
+mod provider;
+mod relay;
+mod rng;
+mod world;
+
+pub use relay::Sabotage;
+pub use world::{Counts, Setup, run};

@@ -1,0 +1,232 @@
+//! Judges what was published, by book-keeping of its own: it never looks into the scheduler.
+
+use mercato_scheduler::{CustomerId, Dispatch, Effect, End, Input, JobId, ProviderId, Request, ResultId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A job between its request and its end.
+struct Open {
+    request: Request,
+    customer: CustomerId,
+    deadline_ms: u64,
+    live: Option<(ProviderId, u64)>,
+    /// The leaseholder left and must be back by then.
+    back_by_ms: Option<u64>,
+    /// Everyone who ever held a lease, and its number.
+    holders: BTreeMap<ProviderId, u64>,
+}
+
+#[derive(Default)]
+pub struct Observer {
+    open: BTreeMap<JobId, Open>,
+    ended: BTreeSet<JobId>,
+    last_lease: Option<u64>,
+    slots: BTreeMap<ProviderId, usize>,
+    held: BTreeMap<ProviderId, BTreeSet<JobId>>,
+    online: BTreeSet<ProviderId>,
+    seen: BTreeSet<ProviderId>,
+}
+
+/// As configured for the relay.
+const GRACE_MS: u64 = 5_000;
+const RESTART_GRACE_MS: u64 = 15_000;
+
+type Judged = Result<(), String>;
+
+fn hold(holds: bool, claim: impl FnOnce() -> String) -> Judged {
+    if holds { Ok(()) } else { Err(claim()) }
+}
+
+/// What a result's id says about it; the simulated providers write it so.
+pub fn result_id(job: JobId, provider: ProviderId, kind: u16, serial: u32) -> ResultId {
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(&job.0[..16]);
+    id[16..24].copy_from_slice(&provider.0[..8]);
+    id[24..26].copy_from_slice(&kind.to_be_bytes());
+    id[26..30].copy_from_slice(&serial.to_be_bytes());
+    ResultId(id)
+}
+
+impl Observer {
+    /// A committed input that changed something, before the effects of its step.
+    pub fn input(&mut self, now_ms: u64, input: &Input, latest_deadline_ms: u64) -> Judged {
+        match input {
+            Input::Advertise { provider, advert } => {
+                let slots = advert.slots.unwrap_or(1);
+                self.slots.insert(*provider, usize::try_from(slots).expect("small"));
+                self.seen.insert(*provider);
+            }
+            Input::Unadvertise { provider } => {
+                self.slots.remove(provider);
+            }
+            Input::Seen { provider } => {
+                self.seen.insert(*provider);
+            }
+            Input::Online { provider } => {
+                self.online.insert(*provider);
+                self.expect_back(*provider, None);
+            }
+            Input::Offline { provider } => {
+                self.online.remove(provider);
+                self.seen.remove(provider);
+                self.expect_back(*provider, Some(now_ms + GRACE_MS));
+            }
+            Input::Request { job, customer, request } => {
+                let asked_ms = request.deadline_ms.unwrap_or(u64::MAX);
+                let open = Open {
+                    request: request.clone(),
+                    customer: *customer,
+                    deadline_ms: asked_ms.min(latest_deadline_ms),
+                    live: None,
+                    back_by_ms: None,
+                    holders: BTreeMap::new(),
+                };
+                self.open.insert(*job, open);
+            }
+            Input::Feedback { job, provider, lease, .. } => return self.speaks(*job, *provider, *lease, true),
+            Input::Result { job, provider, lease, .. } => return self.speaks(*job, *provider, *lease, false),
+            Input::Cancel { .. } | Input::Restarted | Input::Tick => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a report that counted came from one who may give it.
+    fn speaks(&self, job: JobId, provider: ProviderId, named: Option<u64>, only_holder: bool) -> Judged {
+        let open = self.open.get(&job).ok_or_else(|| format!("a report moved {job:?}, which is not open"))?;
+        if open.request.dispatch == Dispatch::Open {
+            return Ok(());
+        }
+        let own = open.holders.get(&provider).copied();
+        hold(own.is_some(), || format!("{provider:?} moved {job:?}, which it never held"))?;
+        hold(named.is_none() || named == own, || {
+            format!("{job:?} was moved under lease {named:?} instead of {own:?}")
+        })?;
+        let holds = open.live.is_some_and(|(holder, _)| holder == provider);
+        hold(holds || !only_holder, || format!("{provider:?} moved {job:?} after its lease"))
+    }
+
+    /// The provider left and must be back by then to keep its leases; or it is back.
+    fn expect_back(&mut self, provider: ProviderId, by_ms: Option<u64>) {
+        for job in self.held.get(&provider).into_iter().flatten() {
+            if let Some(open) = self.open.get_mut(job) {
+                open.back_by_ms = by_ms;
+            }
+        }
+    }
+
+    /// Whether every leaseholder that left and did not come back lost its lease.
+    pub fn nobody_overstays(&self, now_ms: u64) -> Judged {
+        let overstays = |open: &&Open| open.back_by_ms.is_some_and(|by_ms| by_ms + 5_000 < now_ms);
+        match self.open.values().find(overstays).and_then(|open| open.live) {
+            Some((provider, lease)) => Err(format!("{provider:?} is away and keeps lease {lease}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The relay was away: its connections are gone.
+    pub fn relay_came_back(&mut self, now_ms: u64) {
+        for provider in std::mem::take(&mut self.online) {
+            self.seen.remove(&provider);
+            self.expect_back(provider, Some(now_ms));
+        }
+        for open in self.open.values_mut().filter(|open| open.back_by_ms.is_some()) {
+            open.back_by_ms = Some(now_ms + RESTART_GRACE_MS);
+        }
+    }
+
+    /// A published effect. The relay has been up since `up_since_ms`.
+    pub fn effect(&mut self, now_ms: u64, up_since_ms: u64, effect: &Effect) -> Judged {
+        match effect {
+            Effect::AnnounceLease { job, provider, lease, expires_at_ms, .. } => {
+                self.lease(*job, *provider, *lease, *expires_at_ms)
+            }
+            Effect::AnnounceWithdrawal { job, provider, lease, .. } => self.withdrawal(*job, *provider, *lease),
+            Effect::AnnounceEnd { job, customer, provider, end, .. } => {
+                let open = self.open.get(job);
+                let due_ms = open.map_or(0, |open| open.deadline_ms).max(up_since_ms);
+                hold(now_ms <= due_ms + 5_000, || format!("{job:?} ended {} ms late", now_ms - due_ms))?;
+                self.end(*job, *customer, *provider, end)
+            }
+            Effect::AnnounceState { view } => {
+                let known = self.open.contains_key(&view.job) || self.ended.contains(&view.job);
+                hold(known, || format!("the state of {:?}, which nobody asked for", view.job))
+            }
+        }
+    }
+
+    /// After everything is over.
+    pub fn all_ended(&self) -> Judged {
+        hold(self.open.is_empty(), || format!("{} jobs never ended", self.open.len()))?;
+        hold(self.held.is_empty(), || format!("{} leases never ended", self.held.len()))
+    }
+
+    fn lease(&mut self, job: JobId, provider: ProviderId, lease: u64, expires_ms: u64) -> Judged {
+        let open = self.open.get_mut(&job);
+        let open = open.ok_or_else(|| format!("a lease on {job:?}, which is not open"))?;
+        hold(open.request.dispatch == Dispatch::Leased, || format!("{job:?} is open to all"))?;
+        hold(open.live.is_none(), || format!("{job:?} has two live leases"))?;
+        hold(open.holders.insert(provider, lease).is_none(), || format!("{provider:?} tries {job:?} again"))?;
+        hold(expires_ms <= open.deadline_ms, || format!("the lease on {job:?} outlives it"))?;
+        let named = &open.request.providers;
+        hold(named.is_empty() || named.contains(&provider), || format!("{job:?} does not name {provider:?}"))?;
+        hold(self.last_lease < Some(lease), || format!("lease {lease} after {:?}", self.last_lease))?;
+        let present = self.online.contains(&provider) || self.seen.contains(&provider);
+        hold(present, || format!("{provider:?} is away and got {job:?}"))?;
+        let held = self.held.entry(provider).or_default();
+        held.insert(job);
+        let slots = self.slots.get(&provider).copied().unwrap_or(0);
+        hold(held.len() <= slots, || format!("{provider:?} has {slots} slots and holds {held:?}"))?;
+        open.live = Some((provider, lease));
+        self.last_lease = Some(lease);
+        Ok(())
+    }
+
+    fn withdrawal(&mut self, job: JobId, provider: ProviderId, lease: u64) -> Judged {
+        let open = self.open.get_mut(&job);
+        let live = open.and_then(|open| {
+            open.back_by_ms = None;
+            open.live.take()
+        });
+        hold(live == Some((provider, lease)), || {
+            format!("lease {lease} on {job:?} is withdrawn, but {live:?} is live")
+        })?;
+        self.release(job, provider);
+        Ok(())
+    }
+
+    fn end(&mut self, job: JobId, customer: CustomerId, provider: Option<ProviderId>, end: &End) -> Judged {
+        let open = self.open.remove(&job);
+        let open = open.ok_or_else(|| format!("the end of {job:?}, which is not open"))?;
+        hold(self.ended.insert(job), || format!("{job:?} ended twice"))?;
+        hold(customer == open.customer, || format!("the end of {job:?} goes to a stranger"))?;
+        match end {
+            End::Succeeded { result } => {
+                let by = provider.ok_or_else(|| format!("nobody delivered {job:?}"))?;
+                let claim = result_id(job, by, open.request.kind + 1_000, 0).0;
+                hold(result.0[..26] == claim[..26], || format!("{job:?} has a false result"))?;
+                let leased = open.request.dispatch == Dispatch::Leased;
+                hold(!leased || open.holders.contains_key(&by), || {
+                    format!("{job:?} took a result of {by:?}, who never held it")
+                })?;
+                if let Some((holder, _)) = open.live {
+                    hold(holder == by, || format!("{job:?} ended under a lease of {holder:?}"))?;
+                    self.release(job, holder);
+                }
+                Ok(())
+            }
+            End::Failed | End::Cancelled | End::Expired => {
+                hold(open.live.is_none(), || format!("{job:?} ended under a live lease"))?;
+                let told = provider.is_some() || open.holders.is_empty();
+                hold(told, || format!("the end of {job:?} is told to no provider"))
+            }
+        }
+    }
+
+    fn release(&mut self, job: JobId, provider: ProviderId) {
+        if let Some(held) = self.held.get_mut(&provider) {
+            held.remove(&job);
+            if held.is_empty() {
+                self.held.remove(&provider);
+            }
+        }
+    }
+}

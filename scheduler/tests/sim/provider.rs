@@ -1,0 +1,189 @@
+//! Providers of every character.
+
+use super::observer::result_id;
+use super::rng::Rng;
+use mercato_scheduler::{Advert, Feedback, Input, JobId, Offer, ProviderId, Value};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Character {
+    /// Does what it says.
+    Honest,
+    /// Drops its connection in the middle of things.
+    Crashes,
+    /// Takes jobs and says nothing more.
+    Stalls,
+    /// Gives up most jobs.
+    Declines,
+    /// Answers when its time is over, withdrawn or not.
+    Late,
+    /// Sends results for jobs it does not hold, of wrong kinds, under wrong leases.
+    Lies,
+}
+
+/// A lease as the provider heard of it.
+#[derive(Clone, Debug)]
+pub struct Work {
+    pub job: JobId,
+    pub kind: u16,
+    pub lease: u64,
+    pub run_ms: u64,
+    pub heartbeat_ms: Option<u64>,
+}
+
+/// What a provider does at a time of its own choosing.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Connect,
+    Disconnect,
+    /// Signs something, without a connection.
+    Beat,
+    Readvertise,
+    Lie,
+    Begin(Work),
+    KeepAlive(Work),
+    AskPayment(Work),
+    Decline(Work),
+    Finish(Work),
+}
+
+pub struct Provider {
+    pub id: ProviderId,
+    pub character: Character,
+    pub authenticates: bool,
+    pub connected: bool,
+    pub advert: Advert,
+    /// The lease it works under, by job.
+    pub working: BTreeMap<JobId, u64>,
+    /// What was published while it was away.
+    pub mailbox: Vec<Act>,
+    serial: u32,
+}
+
+pub const KINDS: [u16; 3] = [5_050, 5_300, 5_700];
+
+impl Provider {
+    pub fn new(number: u64, rng: &mut Rng) -> Self {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&(number + 1).to_le_bytes());
+        let character = match number % 20 {
+            0..=8 => Character::Honest,
+            9..=11 => Character::Crashes,
+            12 | 13 => Character::Stalls,
+            14 | 15 => Character::Declines,
+            16 | 17 => Character::Late,
+            _ => Character::Lies,
+        };
+        Self {
+            id: ProviderId(id),
+            character,
+            authenticates: number % 7 != 3,
+            connected: false,
+            advert: advert(rng),
+            working: BTreeMap::new(),
+            mailbox: Vec::new(),
+            serial: 0,
+        }
+    }
+
+    /// Whether what is published reaches it now.
+    pub fn listens(&self) -> bool {
+        self.connected || !self.authenticates
+    }
+
+    pub fn readvertise(&mut self, rng: &mut Rng) -> Input {
+        if rng.chance(100) {
+            return Input::Unadvertise { provider: self.id };
+        }
+        self.advert = advert(rng);
+        Input::Advertise { provider: self.id, advert: self.advert.clone() }
+    }
+
+    /// Hears of a lease: what it will do, and in how many milliseconds.
+    pub fn take(&mut self, work: Work, rng: &mut Rng) -> Vec<(u64, Act)> {
+        self.working.insert(work.job, work.lease);
+        let begins_ms = rng.between(50, 3_000);
+        let works_ms = rng.between(2_000, 240_000).min(work.run_ms * 9 / 10);
+        let begin = (begins_ms, Act::Begin(work.clone()));
+        let finish = |at_ms| (at_ms, Act::Finish(work.clone()));
+        match self.character {
+            Character::Stalls => rng.chance(500).then_some(begin).into_iter().collect(),
+            Character::Declines if rng.chance(600) => vec![(begins_ms, Act::Decline(work))],
+            Character::Late => {
+                let begin = (rng.between(5_000, 20_000), Act::Begin(work.clone()));
+                vec![begin, finish(work.run_ms * rng.between(8, 25) / 10)]
+            }
+            Character::Lies if rng.chance(500) => vec![finish(rng.between(50, 5_000))],
+            Character::Honest | Character::Crashes | Character::Declines | Character::Lies => {
+                let pays =
+                    rng.chance(200).then(|| (begins_ms + rng.between(100, 5_000), Act::AskPayment(work.clone())));
+                let beat = work.heartbeat_ms.map(|ms| (ms / 2, Act::KeepAlive(work.clone())));
+                let plan = [Some(begin), pays, beat, Some(finish(begins_ms + works_ms))];
+                plan.into_iter().flatten().collect()
+            }
+        }
+    }
+
+    /// Hears that a lease is over. Latecomers and liars do not care.
+    pub fn stop(&mut self, job: JobId, lease: u64) {
+        let cares = match self.character {
+            Character::Late | Character::Lies => false,
+            Character::Honest | Character::Crashes | Character::Stalls | Character::Declines => true,
+        };
+        if cares && self.working.get(&job) == Some(&lease) {
+            self.working.remove(&job);
+        }
+    }
+
+    pub fn works_on(&self, work: &Work) -> bool {
+        self.working.get(&work.job) == Some(&work.lease)
+    }
+
+    pub fn feedback(&self, work: &Work, feedback: Feedback, rng: &mut Rng) -> Input {
+        let lease = self.named_lease(work, rng);
+        Input::Feedback { job: work.job, provider: self.id, lease, feedback }
+    }
+
+    pub fn result(&mut self, work: &Work, rng: &mut Rng) -> Input {
+        self.working.remove(&work.job);
+        let kind = if self.character == Character::Lies && rng.chance(300) { work.kind } else { work.kind + 1_000 };
+        let lease = self.named_lease(work, rng);
+        self.deliver(work.job, lease, kind)
+    }
+
+    /// Most name their lease; liars sometimes a higher one.
+    fn named_lease(&self, work: &Work, rng: &mut Rng) -> Option<u64> {
+        let lies = self.character == Character::Lies && rng.chance(300);
+        rng.chance(700).then_some(if lies { work.lease + 1 } else { work.lease })
+    }
+
+    /// Something false about a job.
+    pub fn lie(&mut self, job: JobId, kind: u16, rng: &mut Rng) -> Input {
+        let lease = rng.maybe(500, 0, 1_000);
+        if rng.chance(300) {
+            let feedback = Feedback::Error { reason: "it is not mine".to_owned() };
+            return Input::Feedback { job, provider: self.id, lease, feedback };
+        }
+        let kind = if rng.chance(800) { kind + 1_000 } else { kind + 1 };
+        self.deliver(job, lease, kind)
+    }
+
+    fn deliver(&mut self, job: JobId, lease: Option<u64>, kind: u16) -> Input {
+        self.serial += 1;
+        let result = result_id(job, self.id, kind, self.serial);
+        Input::Result { job, provider: self.id, lease, result, kind }
+    }
+}
+
+fn advert(rng: &mut Rng) -> Advert {
+    let offers = KINDS.iter().filter_map(|kind| {
+        let price_msat = rng.maybe(600, 1, 2_000);
+        rng.chance(600).then_some(Offer { kind: *kind, price_msat })
+    });
+    let kinds: Vec<_> = offers.collect();
+    let ram = 8_i64 << rng.between(0, 5);
+    let model = ["llama", "qwen", "phi"][rng.index(3)];
+    let caps = vec![("ram_gb".to_owned(), Value::Int(ram)), ("model".to_owned(), Value::Text(model.to_owned()))];
+    let slots = rng.maybe(800, 0, 5).map(|slots| u32::try_from(slots).expect("small"));
+    Advert { kinds, caps, slots }
+}

@@ -1,0 +1,189 @@
+//! The relay: steps the scheduler, commits in batches, crashes and comes back.
+
+use super::rng::Rng;
+use mercato_scheduler::{Config, Fact, Input, Record, Refusal, Scheduler, Step};
+
+/// A mistake of the relay, planted to see whether the simulation finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Publishes what a step asks for before it is durable.
+    PublishesBeforeCommit,
+    /// Loses the record of a lease's end now and then.
+    LosesARecord,
+    /// Writes a batch twice now and then.
+    CommitsTwice,
+    /// Does not tell the scheduler that it was away.
+    ForgetsRestarted,
+    /// Never ticks.
+    NeverTicks,
+    /// Loses a withdrawal now and then.
+    LosesAWithdrawal,
+    /// Replaces the journal by a checkpoint from before the last steps.
+    CompactsTooEarly,
+}
+
+impl Sabotage {
+    pub const ALL: [Self; 7] = [
+        Self::PublishesBeforeCommit,
+        Self::LosesARecord,
+        Self::CommitsTwice,
+        Self::ForgetsRestarted,
+        Self::NeverTicks,
+        Self::LosesAWithdrawal,
+        Self::CompactsTooEarly,
+    ];
+}
+
+/// A step that is done in memory and waits to be durable.
+pub struct Pending {
+    pub input: Input,
+    pub step: Step,
+}
+
+pub struct Relay {
+    pub config: Config,
+    /// `None` while the relay is down.
+    pub scheduler: Option<Scheduler>,
+    pub journal: Vec<Record>,
+    pub pending: Vec<Pending>,
+    pub sabotage: Option<Sabotage>,
+    /// When it came up last.
+    pub up_since_ms: u64,
+    stale_checkpoint: Vec<Record>,
+}
+
+/// Records after which the journal is compacted.
+const JOURNAL_MAX: usize = 2_000;
+
+impl Relay {
+    pub fn new(config: Config, sabotage: Option<Sabotage>) -> Self {
+        Self {
+            scheduler: Some(Scheduler::new(config.clone())),
+            config,
+            journal: Vec::new(),
+            pending: Vec::new(),
+            sabotage,
+            up_since_ms: 0,
+            stale_checkpoint: Vec::new(),
+        }
+    }
+
+    /// When the scheduler wants its tick.
+    pub fn tick_ms(&self) -> Option<u64> {
+        let honest = self.sabotage != Some(Sabotage::NeverTicks);
+        self.scheduler.as_ref().filter(|_| honest)?.next_deadline_ms()
+    }
+
+    /// Steps the scheduler and checks what the step touched.
+    pub fn step(&mut self, now_ms: u64, input: &Input) -> Result<Result<Step, Refusal>, String> {
+        let scheduler = self.scheduler.as_mut().ok_or("the relay is down")?;
+        let answer = scheduler.step(now_ms, input.clone());
+        if let Ok(step) = &answer {
+            for record in &step.records {
+                check_touched(scheduler, &record.fact)?;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// As `step`, with every invariant checked, also that a refusal changes nothing.
+    pub fn step_checked(&mut self, now_ms: u64, input: &Input) -> Result<Result<Step, Refusal>, String> {
+        let before = self.scheduler.as_ref().map(|scheduler| scheduler.state().clone());
+        let answer = self.step(now_ms, input)?;
+        let scheduler = self.scheduler.as_ref().ok_or("the relay is down")?;
+        scheduler.check()?;
+        if answer.is_err() && before.as_ref() != Some(scheduler.state()) {
+            return Err("a refusal changed the state".to_owned());
+        }
+        Ok(answer)
+    }
+
+    /// Makes a batch durable.
+    pub fn commit(&mut self, rng: &mut Rng) -> Vec<Pending> {
+        let batch = std::mem::take(&mut self.pending);
+        let times = if self.slips(Sabotage::CommitsTwice, rng) { 2 } else { 1 };
+        for _ in 0..times {
+            for Pending { step, .. } in &batch {
+                let lost = |record: &Record| matches!(record.fact, Fact::LeaseEnded { .. });
+                let loses = self.slips(Sabotage::LosesARecord, rng);
+                let kept = step.records.iter().filter(|record| !(loses && lost(record)));
+                self.journal.extend(kept.cloned());
+            }
+        }
+        batch
+    }
+
+    pub fn slips(&self, sabotage: Sabotage, rng: &mut Rng) -> bool {
+        self.sabotage == Some(sabotage) && rng.chance(50)
+    }
+
+    /// Compares journal and memory, and replaces the journal, when it has grown long.
+    pub fn compact(&mut self) -> Result<(), String> {
+        let Some(scheduler) = self.scheduler.as_ref().filter(|_| self.pending.is_empty()) else {
+            return Ok(());
+        };
+        if self.journal.len() < JOURNAL_MAX {
+            return Ok(());
+        }
+        let replayed = self.restored(self.journal.clone())?;
+        same_state(&replayed, scheduler, "the journal")?;
+        let rows = scheduler.checkpoint();
+        same_state(&self.restored(rows.clone())?, scheduler, "the checkpoint")?;
+        if self.sabotage == Some(Sabotage::CompactsTooEarly) && !self.stale_checkpoint.is_empty() {
+            self.journal = std::mem::replace(&mut self.stale_checkpoint, rows);
+        } else {
+            self.stale_checkpoint.clone_from(&rows);
+            self.journal = rows;
+        }
+        Ok(())
+    }
+
+    /// Comes back from the journal alone.
+    pub fn restore(&mut self, now_ms: u64) -> Result<(), String> {
+        assert!(self.scheduler.is_none() && self.pending.is_empty(), "the relay is up");
+        self.scheduler = Some(self.restored(self.journal.clone())?);
+        self.up_since_ms = now_ms;
+        Ok(())
+    }
+
+    fn restored(&self, journal: Vec<Record>) -> Result<Scheduler, String> {
+        Scheduler::restore(self.config.clone(), journal.into_iter()).map_err(|e| e.to_string())
+    }
+}
+
+fn same_state(restored: &Scheduler, live: &Scheduler, source: &str) -> Result<(), String> {
+    if restored.state() == live.state() {
+        return Ok(());
+    }
+    Err(format!("{source} does not restore the live state"))
+}
+
+fn check_touched(scheduler: &Scheduler, fact: &Fact) -> Result<(), String> {
+    let state = scheduler.state();
+    match fact {
+        Fact::Leased { job, provider, .. } => {
+            state.check_job(*job)?;
+            state.check_provider(*provider)
+        }
+        Fact::Ended { job, provider, .. } => {
+            state.check_job(*job)?;
+            provider.map_or(Ok(()), |provider| state.check_provider(provider))
+        }
+        Fact::Requested { job, .. }
+        | Fact::Ran { job, .. }
+        | Fact::PaymentAsked { job, .. }
+        | Fact::LeaseEnded { job, .. }
+        | Fact::Forgotten { job } => state.check_job(*job),
+        Fact::Advertised { provider, .. }
+        | Fact::Unadvertised { provider }
+        | Fact::Seen { provider, .. }
+        | Fact::Lapsed { provider }
+        | Fact::CameOnline { provider }
+        | Fact::WentOffline { provider, .. }
+        | Fact::ProviderForgotten { provider } => state.check_provider(*provider),
+        Fact::Restarted { .. } => state.check(),
+        Fact::CountersRestored { .. } | Fact::ProviderRestored(_) | Fact::JobRestored(_) => {
+            Err("a step recorded a row of a checkpoint".to_owned())
+        }
+    }
+}

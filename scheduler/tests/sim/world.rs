@@ -1,0 +1,645 @@
+//! The clock, the network, and who does what next.
+
+use super::agenda::Agenda;
+use super::customer::{customer_id, job_id, request};
+use super::observer::Observer;
+use super::provider::{Act, Character, Provider, Work};
+use super::relay::{Pending, Relay, Sabotage};
+use super::rng::Rng;
+use mercato_scheduler::{
+    Config, Dispatch, Effect, End, Feedback, Input, Job, JobId, ProviderId, Reason, Refusal, Request,
+};
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const PROVIDERS: u64 = 20;
+const CUSTOMERS: u64 = 4;
+
+/// How often what happened.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// A run.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub seed: u64,
+    /// Virtual hours of load and faults; after that the world heals and everything must end.
+    pub hours: u64,
+    /// Steps from one check of the whole state to the next; what a step touches is always checked.
+    pub check_every: u64,
+    pub sabotage: Option<Sabotage>,
+}
+
+/// A broken promise, and when.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub seed: u64,
+    pub step: u64,
+    pub now_ms: u64,
+    pub claim: String,
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, step, now_ms, claim } = self;
+        write!(f, "seed {seed}, step {step}, {now_ms} ms: {claim}")
+    }
+}
+
+enum Event {
+    /// A message reaches the relay.
+    Arrive(Letter),
+    Commit,
+    RelayBack,
+    Ask(u64),
+    Visit(u64),
+    Act(usize, Act),
+}
+
+/// A message on its way to the relay; sent again while nobody says that it arrived.
+#[derive(Clone)]
+struct Letter {
+    input: Input,
+    tries_left: u8,
+}
+
+/// When the relay crashes around a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Crash {
+    BeforeStep,
+    AfterStep,
+}
+
+struct World {
+    setup: Setup,
+    rng: Rng,
+    now_ms: u64,
+    steps: u64,
+    agenda: Agenda<Event>,
+    relay: Relay,
+    providers: Vec<Provider>,
+    ids: Vec<ProviderId>,
+    requests: BTreeMap<JobId, Request>,
+    recent: VecDeque<(JobId, u16)>,
+    observer: Observer,
+    counts: Counts,
+}
+
+/// Runs a world to its end; says what happened in it.
+pub fn run(setup: Setup) -> Result<Counts, Violation> {
+    let mut world = World::new(setup);
+    // A broken assertion in the scheduler is a violation too, and needs its seed told.
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+    match outcome.unwrap_or_else(|panic| Err(panic_words(panic.as_ref()))) {
+        Ok(()) => Ok(world.counts),
+        Err(claim) => {
+            let (seed, step, now_ms) = (setup.seed, world.steps, world.now_ms);
+            Err(Violation { seed, step, now_ms, claim })
+        }
+    }
+}
+
+fn panic_words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+    let words = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panicked: {}", words.unwrap_or_default())
+}
+
+fn config() -> Config {
+    Config {
+        jobs_max: 120,
+        jobs_per_customer_max: 60,
+        // Two places fewer than there are providers and visitors.
+        providers_max: 22,
+        ended_retention_ms: 10 * MINUTE,
+        ended_max: 100,
+        run_timeout_max_ms: HOUR,
+        ..Config::default()
+    }
+}
+
+type Done = Result<(), String>;
+
+impl World {
+    fn new(setup: Setup) -> Self {
+        let mut rng = Rng::new(setup.seed);
+        let providers: Vec<_> = (0..PROVIDERS).map(|n| Provider::new(n, &mut rng)).collect();
+        let mut world = Self {
+            setup,
+            rng,
+            now_ms: 1_000_000,
+            steps: 0,
+            agenda: Agenda::new(),
+            relay: Relay::new(config(), setup.sabotage),
+            ids: providers.iter().map(|provider| provider.id).collect(),
+            providers,
+            requests: BTreeMap::new(),
+            recent: VecDeque::new(),
+            observer: Observer::default(),
+            counts: Counts::new(),
+        };
+        world.populate();
+        world
+    }
+
+    fn populate(&mut self) {
+        for who in 0..self.providers.len() {
+            let first = if self.providers[who].authenticates { Act::Connect } else { Act::Beat };
+            self.act_in(0, 30 * SECOND, who, first);
+            self.act_in(10 * MINUTE, HOUR, who, Act::Readvertise);
+            if self.providers[who].character == Character::Lies {
+                self.act_in(0, MINUTE, who, Act::Lie);
+            }
+        }
+        for customer in 0..CUSTOMERS {
+            self.enter_in(0, MINUTE, Event::Ask(customer));
+        }
+        self.enter_in(0, 10 * MINUTE, Event::Visit(0));
+    }
+
+    fn run(&mut self) -> Done {
+        let heal_ms = self.now_ms + self.setup.hours * HOUR;
+        while self.now_ms < heal_ms {
+            self.turn(true)?;
+        }
+        // No new jobs and no crashes: everything must end.
+        let over_ms = heal_ms + 2 * HOUR;
+        while self.now_ms < over_ms {
+            self.turn(false)?;
+        }
+        self.count("virtual hours", self.setup.hours);
+        self.count("steps", self.steps);
+        self.observer.all_ended()
+    }
+
+    /// The next thing: a tick that is due, or what is on the agenda.
+    fn turn(&mut self, faulty: bool) -> Done {
+        let event_ms = self.agenda.next_ms().ok_or("nothing is left to happen")?;
+        if let Some(tick_ms) = self.relay.tick_ms().filter(|tick_ms| *tick_ms <= event_ms) {
+            self.now_ms = self.now_ms.max(tick_ms);
+            return self.submit(Letter { input: Input::Tick, tries_left: 0 }, faulty);
+        }
+        self.now_ms = self.now_ms.max(event_ms);
+        match self.agenda.pop() {
+            Some(Event::Arrive(letter)) => self.arrive(letter, faulty),
+            Some(Event::Commit) => self.commit(faulty),
+            Some(Event::RelayBack) => self.come_back(),
+            Some(Event::Ask(customer)) => {
+                if faulty {
+                    self.ask(customer);
+                }
+                Ok(())
+            }
+            Some(Event::Visit(number)) => self.visit(number, faulty),
+            Some(Event::Act(who, act)) => self.act(who, act, faulty),
+            None => Err("nothing is left to happen".to_owned()),
+        }
+    }
+
+    // The network.
+
+    fn send(&mut self, input: Input) {
+        let letter = Letter { input, tries_left: 4 };
+        if self.rng.chance(20) {
+            self.count("repeated", 1);
+            self.post(letter.clone());
+        }
+        self.post(letter);
+    }
+
+    fn post(&mut self, letter: Letter) {
+        if self.rng.chance(10) {
+            self.count("lost", 1);
+            return self.post_again(letter);
+        }
+        let slow = self.rng.chance(10);
+        let delay_ms = if slow { self.rng.between(SECOND, 30 * SECOND) } else { self.rng.between(5, 200) };
+        self.enter_in(delay_ms, delay_ms + 1, Event::Arrive(letter));
+    }
+
+    fn post_again(&mut self, mut letter: Letter) {
+        if letter.tries_left > 0 {
+            letter.tries_left -= 1;
+            self.enter_in(2 * SECOND, 20 * SECOND, Event::Arrive(letter));
+        }
+    }
+
+    fn arrive(&mut self, letter: Letter, faulty: bool) -> Done {
+        if self.relay.scheduler.is_none() {
+            self.post_again(letter);
+            return Ok(());
+        }
+        self.submit(letter, faulty)
+    }
+
+    // The relay.
+
+    /// Gives the scheduler an input; around it the relay may crash.
+    fn submit(&mut self, letter: Letter, faulty: bool) -> Done {
+        self.steps += 1;
+        let crash = match self.rng.between(0, 8_000) {
+            0 if faulty => Some(Crash::BeforeStep),
+            1 if faulty => Some(Crash::AfterStep),
+            _ => None,
+        };
+        if crash == Some(Crash::BeforeStep) {
+            self.crash();
+            self.post_again(letter);
+            return Ok(());
+        }
+        let jump_ms = self.rng.maybe(5, 0, 2 * SECOND).unwrap_or(0);
+        let clock_ms = self.now_ms - jump_ms;
+        let answer = if self.steps.is_multiple_of(self.setup.check_every) {
+            self.check_nothing_overdue()?;
+            self.relay.step_checked(clock_ms, &letter.input)?
+        } else {
+            self.relay.step(clock_ms, &letter.input)?
+        };
+        match answer {
+            Ok(step) => self.hold(Pending { input: letter.input, step })?,
+            Err(refusal) => self.count(refusal_name(&refusal), 1),
+        }
+        if crash == Some(Crash::AfterStep) {
+            self.crash();
+        }
+        Ok(())
+    }
+
+    /// Keeps a step until the next commit.
+    fn hold(&mut self, pending: Pending) -> Done {
+        if pending.step.records.is_empty() && pending.step.effects.is_empty() {
+            return Ok(());
+        }
+        if self.setup.sabotage == Some(Sabotage::PublishesBeforeCommit) {
+            self.publish(&pending, 0)?;
+        }
+        if self.relay.pending.is_empty() {
+            self.enter_in(0, 5, Event::Commit);
+        }
+        self.relay.pending.push(pending);
+        Ok(())
+    }
+
+    fn commit(&mut self, faulty: bool) -> Done {
+        let batch = self.relay.commit(&mut self.rng);
+        // After the commit and before anyone is told: they learn of it when the relay is back.
+        let crashes = faulty && self.rng.chance(1);
+        let away_ms = if crashes { self.crash() } else { 0 };
+        for pending in batch {
+            self.count("records", pending.step.records.len() as u64);
+            if self.setup.sabotage != Some(Sabotage::PublishesBeforeCommit) {
+                self.publish(&pending, away_ms)?;
+            }
+        }
+        self.relay.compact()
+    }
+
+    /// Everything in memory is gone; says for how long the relay stays away.
+    fn crash(&mut self) -> u64 {
+        self.count("relay crashes", 1);
+        self.relay.scheduler = None;
+        for pending in std::mem::take(&mut self.relay.pending) {
+            // Nobody was told that these arrived.
+            if self.rng.chance(800) {
+                self.post_again(Letter { input: pending.input, tries_left: 3 });
+            }
+        }
+        for provider in &mut self.providers {
+            provider.connected = false;
+        }
+        let away_ms = self.rng.between(SECOND, MINUTE);
+        self.enter_in(away_ms, away_ms + 1, Event::RelayBack);
+        away_ms
+    }
+
+    fn come_back(&mut self) -> Done {
+        self.relay.restore(self.now_ms)?;
+        self.observer.relay_came_back(self.now_ms);
+        if self.setup.sabotage != Some(Sabotage::ForgetsRestarted) {
+            self.submit(Letter { input: Input::Restarted, tries_left: 0 }, false)?;
+        }
+        for who in 0..self.providers.len() {
+            if self.providers[who].authenticates {
+                self.act_in(0, 30 * SECOND, who, Act::Connect);
+            }
+        }
+        Ok(())
+    }
+
+    /// No deadline may lie behind by more than clock jumps explain.
+    fn check_nothing_overdue(&self) -> Done {
+        let up_long = self.relay.up_since_ms + 5 * SECOND < self.now_ms;
+        let Some(scheduler) = self.relay.scheduler.as_ref().filter(|_| up_long) else {
+            return Ok(());
+        };
+        self.observer.nobody_overstays(self.now_ms)?;
+        let due = |job: &Job| job.next_deadline().map(|(at_ms, _)| at_ms);
+        let overdue = scheduler
+            .state()
+            .jobs()
+            .values()
+            .find(|job| due(job).is_some_and(|at_ms| at_ms + 5 * SECOND < self.now_ms));
+        overdue.map_or(Ok(()), |job| Err(format!("{:?} is overdue: {:?}", job.id, job.phase)))
+    }
+
+    // What is published.
+
+    fn publish(&mut self, pending: &Pending, away_ms: u64) -> Done {
+        let latest_ms = self.now_ms + config().job_timeout_max_ms;
+        self.observer.input(self.now_ms, &pending.input, latest_ms)?;
+        if let Input::Request { job, request, .. } = &pending.input {
+            self.publish_request(*job, request);
+        }
+        for effect in &pending.step.effects {
+            let loses = self.relay.slips(Sabotage::LosesAWithdrawal, &mut self.rng);
+            if loses && matches!(effect, Effect::AnnounceWithdrawal { .. }) {
+                continue;
+            }
+            self.observer.effect(self.now_ms, self.relay.up_since_ms, effect)?;
+            self.tell(effect, away_ms);
+        }
+        Ok(())
+    }
+
+    fn publish_request(&mut self, job: JobId, request: &Request) {
+        self.count("jobs", 1);
+        self.requests.insert(job, request.clone());
+        self.recent.push_back((job, request.kind));
+        if self.recent.len() > 50 {
+            self.recent.pop_front();
+        }
+        if request.dispatch == Dispatch::Open {
+            let work = self.work(job, request, 0);
+            for _ in 0..self.rng.between(0, 3) {
+                let who = self.rng.index(self.providers.len());
+                self.providers[who].working.insert(job, 0);
+                self.act_in(SECOND, 20 * MINUTE, who, Act::Finish(work.clone()));
+            }
+        }
+    }
+
+    fn work(&self, job: JobId, request: &Request, lease: u64) -> Work {
+        let run_ms = request.run_timeout_ms.unwrap_or(config().run_timeout_ms);
+        let heartbeat_ms = request.heartbeat_timeout_ms;
+        Work { job, kind: request.kind, lease, run_ms, heartbeat_ms }
+    }
+
+    /// Brings an effect to the provider that it concerns.
+    fn tell(&mut self, effect: &Effect, away_ms: u64) {
+        match effect {
+            Effect::AnnounceLease { job, provider, lease, .. } => {
+                self.count("leases", 1);
+                let request = self.requests.get(job);
+                let work = request.map(|request| self.work(*job, request, *lease));
+                if let (Some(who), Some(work)) = (self.find(*provider), work) {
+                    self.assign(who, work, away_ms);
+                }
+            }
+            Effect::AnnounceWithdrawal { job, provider, lease, reason, .. } => {
+                self.count(withdrawal_name(reason), 1);
+                if let Some(who) = self.find(*provider).filter(|_| self.rng.chance(980)) {
+                    self.providers[who].stop(*job, *lease);
+                }
+            }
+            Effect::AnnounceEnd { job, end, .. } => {
+                self.count(end_name(end), 1);
+                self.requests.remove(job);
+            }
+            Effect::AnnounceState { .. } => {}
+        }
+    }
+
+    fn find(&self, provider: ProviderId) -> Option<usize> {
+        self.ids.iter().position(|id| *id == provider)
+    }
+
+    fn assign(&mut self, who: usize, work: Work, away_ms: u64) {
+        let provider = &mut self.providers[who];
+        let plan = provider.take(work, &mut self.rng);
+        if !provider.listens() {
+            let acts = plan.into_iter().map(|(_, act)| act);
+            provider.mailbox.extend(acts);
+            return;
+        }
+        for (in_ms, act) in plan {
+            let at_ms = away_ms + in_ms + self.rng.between(5, 200);
+            self.enter_in(at_ms, at_ms + 1, Event::Act(who, act));
+        }
+    }
+
+    // Customers.
+
+    fn ask(&mut self, customer: u64) {
+        self.enter_in(SECOND, 2 * MINUTE - SECOND, Event::Ask(customer));
+        let job = job_id(&mut self.rng);
+        let request = request(self.now_ms, &self.ids, &mut self.rng);
+        self.send(Input::Request { job, customer: customer_id(customer), request });
+        if self.rng.chance(30) {
+            let at_ms = self.rng.between(100, 5 * MINUTE);
+            let cancel = Input::Cancel { job, by: customer_id(customer) };
+            let letter = Letter { input: cancel, tries_left: 4 };
+            self.enter_in(at_ms, at_ms + 1, Event::Arrive(letter));
+        }
+    }
+
+    /// Somebody without an advert connects and leaves.
+    fn visit(&mut self, number: u64, faulty: bool) -> Done {
+        let mut id = [0xee; 32];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let provider = ProviderId(id);
+        if self.relay.scheduler.is_some() {
+            let input = if number.is_multiple_of(3) { Input::Offline { provider } } else { Input::Online { provider } };
+            self.submit(Letter { input, tries_left: 0 }, faulty)?;
+        }
+        let next = self.rng.between(0, 6);
+        self.enter_in(MINUTE, 20 * MINUTE, Event::Visit(next));
+        Ok(())
+    }
+
+    // Providers.
+
+    fn act(&mut self, who: usize, act: Act, faulty: bool) -> Done {
+        match act {
+            Act::Connect => self.connect(who, faulty),
+            Act::Disconnect => self.disconnect(who, faulty),
+            Act::Beat => {
+                self.beat(who);
+                Ok(())
+            }
+            Act::Readvertise => {
+                self.act_in(10 * MINUTE, HOUR, who, Act::Readvertise);
+                let input = self.providers[who].readvertise(&mut self.rng);
+                self.send(input);
+                Ok(())
+            }
+            Act::Lie => {
+                self.act_in(SECOND, 2 * MINUTE, who, Act::Lie);
+                self.lie(who);
+                Ok(())
+            }
+            Act::Begin(work) => {
+                self.report(who, &work, Feedback::Processing);
+                Ok(())
+            }
+            Act::KeepAlive(work) => {
+                if let Some(ms) = work.heartbeat_ms.filter(|_| self.providers[who].works_on(&work)) {
+                    self.report(who, &work, Feedback::Partial);
+                    self.act_in(ms / 2, ms / 2 + 1, who, Act::KeepAlive(work));
+                }
+                Ok(())
+            }
+            Act::AskPayment(work) => {
+                self.ask_payment(who, work);
+                Ok(())
+            }
+            Act::Decline(work) => {
+                self.report(who, &work, Feedback::Error { reason: "not today".to_owned() });
+                self.providers[who].working.remove(&work.job);
+                Ok(())
+            }
+            Act::Finish(work) => {
+                if self.providers[who].works_on(&work) {
+                    let result = self.providers[who].result(&work, &mut self.rng);
+                    self.send(result);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn connect(&mut self, who: usize, faulty: bool) -> Done {
+        if self.relay.scheduler.is_none() || self.providers[who].connected {
+            return Ok(());
+        }
+        let provider = &mut self.providers[who];
+        provider.connected = true;
+        let id = provider.id;
+        let advert = provider.advert.clone();
+        let missed = std::mem::take(&mut provider.mailbox);
+        for act in missed {
+            self.act_in(5, 30 * SECOND, who, act);
+        }
+        if self.providers[who].character == Character::Crashes {
+            self.act_in(10 * SECOND, 20 * MINUTE, who, Act::Disconnect);
+        }
+        self.submit(Letter { input: Input::Online { provider: id }, tries_left: 0 }, faulty)?;
+        self.send(Input::Advertise { provider: id, advert });
+        Ok(())
+    }
+
+    fn disconnect(&mut self, who: usize, faulty: bool) -> Done {
+        if self.relay.scheduler.is_none() || !self.providers[who].connected {
+            return Ok(());
+        }
+        self.count("disconnects", 1);
+        self.providers[who].connected = false;
+        if self.rng.chance(300) {
+            // It lost its work too.
+            self.providers[who].working.clear();
+        }
+        let away_ms = if self.rng.chance(500) { 5 * SECOND } else { 10 * MINUTE };
+        self.act_in(500, away_ms, who, Act::Connect);
+        let provider = self.providers[who].id;
+        self.submit(Letter { input: Input::Offline { provider }, tries_left: 0 }, faulty)
+    }
+
+    /// One without a connection says its advert anew, or that it is there.
+    fn beat(&mut self, who: usize) {
+        self.act_in(2 * MINUTE, 20 * MINUTE, who, Act::Beat);
+        let provider = &self.providers[who];
+        let (id, advert) = (provider.id, provider.advert.clone());
+        let input =
+            if self.rng.chance(500) { Input::Advertise { provider: id, advert } } else { Input::Seen { provider: id } };
+        self.send(input);
+    }
+
+    fn lie(&mut self, who: usize) {
+        if self.recent.is_empty() {
+            return;
+        }
+        let (job, kind) = self.recent[self.rng.index(self.recent.len())];
+        let lie = if self.rng.chance(100) {
+            Input::Cancel { job, by: customer_id(99) }
+        } else {
+            self.providers[who].lie(job, kind, &mut self.rng)
+        };
+        self.send(lie);
+    }
+
+    fn report(&mut self, who: usize, work: &Work, feedback: Feedback) {
+        if self.providers[who].works_on(work) {
+            let report = self.providers[who].feedback(work, feedback, &mut self.rng);
+            self.send(report);
+        }
+    }
+
+    /// Asks for money; most customers pay, and the work goes on.
+    fn ask_payment(&mut self, who: usize, work: Work) {
+        let amount_msat = self.rng.maybe(900, 1, 2_000);
+        self.report(who, &work, Feedback::PaymentRequired { amount_msat });
+        if self.rng.chance(800) {
+            self.act_in(SECOND, 40 * SECOND, who, Act::Begin(work));
+        } else if self.rng.chance(900) {
+            // It waits, and delivers nothing without money.
+            self.providers[who].working.remove(&work.job);
+        }
+    }
+
+    fn act_in(&mut self, low_ms: u64, high_ms: u64, who: usize, act: Act) {
+        self.enter_in(low_ms, high_ms, Event::Act(who, act));
+    }
+
+    fn enter_in(&mut self, low_ms: u64, high_ms: u64, event: Event) {
+        let in_ms = self.rng.between(low_ms, high_ms);
+        self.agenda.enter(self.now_ms + in_ms, event);
+    }
+
+    fn count(&mut self, what: &'static str, by: u64) {
+        *self.counts.entry(what).or_default() += by;
+    }
+}
+
+fn end_name(end: &End) -> &'static str {
+    match end {
+        End::Succeeded { .. } => "ended: succeeded",
+        End::Failed => "ended: failed",
+        End::Cancelled => "ended: cancelled",
+        End::Expired => "ended: expired",
+    }
+}
+
+fn withdrawal_name(reason: &Reason) -> &'static str {
+    match reason {
+        Reason::AcceptTimeout => "withdrawn: accept timeout",
+        Reason::RunTimeout => "withdrawn: run timeout",
+        Reason::HeartbeatTimeout => "withdrawn: heartbeat timeout",
+        Reason::Disconnected => "withdrawn: disconnected",
+        Reason::Error(_) => "withdrawn: error",
+        Reason::Unpaid => "withdrawn: unpaid",
+        Reason::LateResultWon => "withdrawn: late result won",
+        Reason::Cancelled => "withdrawn: cancelled",
+        Reason::Expired => "withdrawn: expired",
+    }
+}
+
+fn refusal_name(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnknownJob => "refused: unknown job",
+        Refusal::DuplicateJob => "refused: duplicate job",
+        Refusal::NotTheCustomer => "refused: not the customer",
+        Refusal::NeverLeased => "refused: never leased",
+        Refusal::StaleLease { .. } => "refused: stale lease",
+        Refusal::AlreadyEnded { .. } => "refused: already ended",
+        Refusal::DuplicateResult => "refused: duplicate result",
+        Refusal::WrongResultKind { .. } => "refused: wrong result kind",
+        Refusal::TooManyJobs { .. } => "refused: too many jobs",
+        Refusal::TooManyJobsOfCustomer { .. } => "refused: too many jobs of a customer",
+        Refusal::DeadlinePassed => "refused: deadline passed",
+        Refusal::TooManyProviders { .. } => "refused: too many providers",
+        Refusal::InvalidRequest(_) => "refused: invalid request",
+        Refusal::InvalidAdvert(_) => "refused: invalid advert",
+    }
+}

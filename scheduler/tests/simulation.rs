@@ -1,0 +1,64 @@
+//! Whole worlds, seed by seed; `cargo run --release --example simulate` runs more of them.
+
+#[path = "sim/mod.rs"]
+mod sim;
+
+use sim::{Counts, Sabotage, Setup, run};
+
+fn setup(seed: u64) -> Setup {
+    Setup { seed, hours: 3, check_every: 50, sabotage: None }
+}
+
+#[test]
+fn the_first_hundred_seeds_keep_every_promise() {
+    let mut total = Counts::new();
+    for seed in 0..100 {
+        let counts = run(setup(seed)).unwrap_or_else(|violation| panic!("{violation}"));
+        for (what, times) in counts {
+            *total.entry(what).or_default() += times;
+        }
+    }
+    // What never happens is not tested.
+    for what in [
+        "ended: succeeded",
+        "ended: failed",
+        "ended: cancelled",
+        "ended: expired",
+        "withdrawn: accept timeout",
+        "withdrawn: run timeout",
+        "withdrawn: heartbeat timeout",
+        "withdrawn: disconnected",
+        "withdrawn: error",
+        "withdrawn: unpaid",
+        "withdrawn: late result won",
+        "withdrawn: cancelled",
+        "withdrawn: expired",
+        "relay crashes",
+        "refused: never leased",
+        "refused: stale lease",
+        "refused: wrong result kind",
+        "refused: duplicate job",
+        "refused: already ended",
+    ] {
+        assert!(total.contains_key(what), "{what} never happened: {total:#?}");
+    }
+}
+
+#[test]
+fn a_seed_always_gives_the_same_run() {
+    for seed in 0..5 {
+        assert_eq!(run(setup(seed)).ok(), run(setup(seed)).ok());
+    }
+}
+
+#[test]
+fn every_planted_mistake_is_found() {
+    for sabotage in Sabotage::ALL {
+        let found = (0..100).find_map(|seed| {
+            let sabotaged = Setup { sabotage: Some(sabotage), ..setup(seed) };
+            run(sabotaged).err()
+        });
+        let violation = found.unwrap_or_else(|| panic!("{sabotage:?} was not found"));
+        println!("{sabotage:?}: {violation}");
+    }
+}
