@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub enum Reach {
 
 pub struct Live {
     index: Mutex<Index>,
+    /// Sequence of the newest event that is in the store. Delivery follows behind it.
+    committed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -49,8 +52,6 @@ struct Index {
     /// filter is tried in full anyway.
     postings: HashMap<u64, Vec<u32>>,
     hasher: RandomState,
-    /// Sequence of the newest event that has been delivered.
-    published: u64,
     /// Number of the delivery under way, so that no subscription gets one event twice.
     stamp: u64,
 }
@@ -59,6 +60,8 @@ struct Subscription {
     connection: Arc<Connection>,
     prefix: Arc<str>,
     filters: Arc<[Filter]>,
+    /// Events up to this sequence were in the store when it was opened: its query answers with them.
+    after: u64,
     stamp: u64,
 }
 
@@ -72,10 +75,15 @@ enum Condition<'a> {
 }
 
 impl Live {
-    /// `published` is the sequence of the newest event that is in the store already.
-    pub fn new(published: u64) -> Self {
-        let index = Index { published, ..Index::default() };
-        Self { index: Mutex::new(index) }
+    /// `committed` is the sequence of the newest event that is in the store already.
+    pub fn new(committed: u64) -> Self {
+        Self { index: Mutex::default(), committed: AtomicU64::new(committed) }
+    }
+
+    /// Says that everything up to `sequence` is in the store. Called before anybody is told so: who has heard OK
+    /// and subscribes finds the event among the stored ones, delivered or not.
+    pub fn committed(&self, sequence: u64) {
+        self.committed.fetch_max(sequence, Ordering::AcqRel);
     }
 
     /// From now on the subscription gets every matching event with a sequence above the returned one;
@@ -87,6 +95,7 @@ impl Live {
         filters: Arc<[Filter]>,
     ) -> (Slot, u64) {
         let mut index = self.lock();
+        let after = self.committed.load(Ordering::Acquire);
         let slot = index.free.pop().unwrap_or_else(|| {
             index.subscriptions.push(None);
             index.subscriptions.len() as u32 - 1
@@ -95,8 +104,8 @@ impl Live {
             index.for_each_posting(filter, |postings, key| postings.entry(key).or_default().push(slot));
         }
         index.subscriptions[slot as usize] =
-            Some(Subscription { connection: connection.clone(), prefix, filters, stamp: 0 });
-        (Slot(slot), index.published)
+            Some(Subscription { connection: connection.clone(), prefix, filters, after, stamp: 0 });
+        (Slot(slot), after)
     }
 
     pub fn unsubscribe(&self, slot: Slot) {
@@ -120,6 +129,7 @@ impl Live {
     /// Hands each event, in order, to every subscription that matches. Returns how many were sent.
     pub fn publish(&self, publications: &[Publication<'_>]) -> usize {
         let mut index = self.lock();
+        self.committed(publications.iter().map(|publication| publication.sequence).max().unwrap_or(0));
         publications.iter().map(|publication| index.deliver(publication)).sum()
     }
 
@@ -159,7 +169,6 @@ impl Index {
     }
 
     fn deliver(&mut self, publication: &Publication<'_>) -> usize {
-        self.published = self.published.max(publication.sequence);
         self.stamp += 1;
         let event = &publication.view;
         let mut keys = vec![
@@ -189,6 +198,9 @@ impl Index {
 
 impl Subscription {
     fn wants(&self, publication: &Publication<'_>) -> bool {
+        if publication.sequence <= self.after {
+            return false;
+        }
         let matching = self.filters.iter().filter(|filter| filter.matches(&publication.view));
         matching.into_iter().any(|filter| match &publication.reach {
             Reach::Everyone => true,

@@ -89,11 +89,11 @@ pub fn start(
     let (commands, queue) = mpsc::channel(max_pending);
     let (groups, committed) = sync_channel(GROUPS_UNDELIVERED);
     let delivery = {
-        let store = store.clone();
+        let (store, live) = (store.clone(), live.clone());
         std::thread::Builder::new().name("live".to_owned()).spawn(move || deliver(&live, &*store, &committed))?
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut writer = Writer { store, market, audiences, groups, next_sweep_ms: now_ms() };
+    let mut writer = Writer { store, market, audiences, live, groups, next_sweep_ms: now_ms() };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
         runtime.block_on(writer.run(queue));
         drop(writer);
@@ -123,6 +123,7 @@ struct Writer {
     store: Arc<dyn Store>,
     market: Option<MarketSeat>,
     audiences: Arc<Audiences>,
+    live: Arc<Live>,
     groups: SyncSender<Group>,
     next_sweep_ms: u64,
 }
@@ -177,6 +178,7 @@ impl Writer {
         let mut group = Group::default();
         match self.build(commands, &mut group) {
             Ok(()) => {
+                self.live.committed(self.store.last_sequence());
                 for answer in group.answers.drain(..) {
                     answer.tell();
                 }
@@ -452,6 +454,7 @@ fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
     while let Ok(Group { publications, deliveries, .. }) = committed.recv() {
         let mut outgoing = Vec::with_capacity(publications.len() + deliveries.len());
         let handed: Vec<(Record, Pubkey)> = deliveries.iter().filter_map(|d| request(store, d)).collect();
+        let newest = publications.iter().map(|stored| stored.sequence).max();
         let (events, reaches): (Vec<_>, Vec<_>) =
             publications.into_iter().map(|stored| ((stored.event, stored.sequence), stored.reach)).unzip();
         outgoing.extend(events.iter().zip(reaches).map(|((event, sequence), reach)| Publication {
@@ -463,7 +466,8 @@ fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
         outgoing.extend(handed.iter().map(|(record, to)| Publication {
             view: record.view(),
             body: record.body(),
-            sequence: record.sequence,
+            // A request is news to its leaseholder when the lease is, however long it has been stored.
+            sequence: newest.unwrap_or(record.sequence),
             reach: Reach::Only(*to),
         }));
         live.publish(&outgoing);

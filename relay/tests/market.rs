@@ -4,7 +4,10 @@
 mod market_world;
 
 use market_world::{START_S, World, pubkey, someone, tag, value};
-use mercato::nostr::{Event, EventId};
+use mercato::market::Market;
+use mercato::nostr::{Event, EventId, Pubkey};
+use mercato::store::memory::MemoryStore;
+use mercato::store::{Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
 use mercato_scheduler::{Op, ProviderId, Value};
 
 const CUSTOMER: u8 = 1;
@@ -60,12 +63,8 @@ fn every_scheduling_tag_reaches_the_scheduler() {
     assert_eq!(request.dispatch, mercato_scheduler::Dispatch::Open);
     assert_eq!(request.attempts, Some(3));
     assert_eq!(request.deadline_ms, Some(deadline_s * 1_000));
-    let timeouts = [
-        request.accept_timeout_ms,
-        request.heartbeat_timeout_ms,
-        request.run_timeout_ms,
-        request.pay_timeout_ms,
-    ];
+    let timeouts =
+        [request.accept_timeout_ms, request.heartbeat_timeout_ms, request.run_timeout_ms, request.pay_timeout_ms];
     assert_eq!(timeouts, [Some(1_000), Some(2_000), Some(3_000), Some(4_000)]);
     let [model, gpu, vram] = &request.require[..] else { panic!("{request:?}") };
     assert_eq!((model.op, &model.values[..]), (Op::In, &[Value::Text("llama".into()), Value::Int(7)][..]));
@@ -704,7 +703,6 @@ fn what_a_provider_signs_lately_keeps_it_alive() {
 
 #[test]
 fn chatter_of_a_provider_does_not_fill_the_journal() {
-    use mercato::store::Store;
     let mut world = World::new();
     world.say(ALICE, 31990, tags!["k", 5050]).unwrap();
     let before = world.store.journal().unwrap().len();
@@ -717,7 +715,6 @@ fn chatter_of_a_provider_does_not_fill_the_journal() {
 
 #[test]
 fn a_repeated_advert_renews_life_only() {
-    use mercato::store::Store;
     let mut world = World::new();
     world.provider(ALICE, &[5050]);
     let before = world.store.journal().unwrap().len();
@@ -730,12 +727,95 @@ fn a_repeated_advert_renews_life_only() {
 
 #[test]
 fn settings_that_contradict_each_other_make_no_market() {
-    use mercato::market::{Audiences, Market, MarketError, MarketKeys};
+    use mercato::market::{Audiences, MarketError, MarketKeys};
     let mut config = mercato::config::MarketConfig::default();
     config.attempts = config.max_attempts + 1;
-    let store = std::sync::Arc::new(mercato::store::memory::MemoryStore::new());
+    let store = std::sync::Arc::new(MemoryStore::new());
     let keys = MarketKeys::ephemeral().unwrap();
     let audiences = std::sync::Arc::new(Audiences::default());
     let error = Market::restore(&config, keys, audiences, std::iter::empty(), 0, store).unwrap_err();
     assert!(matches!(error, MarketError::Config(_)), "{error}");
+}
+
+/// A store whose reads fail while `broken`.
+#[derive(Debug)]
+struct Fragile {
+    inner: std::sync::Arc<MemoryStore>,
+    broken: std::sync::atomic::AtomicBool,
+}
+
+impl Fragile {
+    fn check(&self) -> Result<(), StoreError> {
+        match self.broken.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(StoreError::Damaged("test")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Store for Fragile {
+    fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError> {
+        self.check().and_then(|()| self.inner.get(id))
+    }
+
+    fn is_deleted(&self, id: &EventId, author: &Pubkey) -> Result<bool, StoreError> {
+        self.check().and_then(|()| self.inner.is_deleted(id, author))
+    }
+
+    fn scan(
+        &self,
+        scan: &mut Scan,
+        budget: u32,
+        found: &mut dyn FnMut(Record) -> std::ops::ControlFlow<()>,
+    ) -> Result<Progress, StoreError> {
+        self.check().and_then(|()| self.inner.scan(scan, budget, found))
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        self.inner.begin()
+    }
+
+    fn journal(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.inner.journal()
+    }
+
+    fn expired(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError> {
+        self.inner.expired(now, max)
+    }
+
+    fn last_sequence(&self) -> u64 {
+        self.inner.last_sequence()
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.inner.stats()
+    }
+}
+
+#[test]
+fn a_store_at_fault_is_told_and_changes_nothing() {
+    let (mut world, job) = leased();
+    let store = std::sync::Arc::new(Fragile { inner: world.store.clone(), broken: false.into() });
+    let journal = world.store.journal().unwrap().into_iter();
+    let (keys, audiences) = (world.keys.clone(), world.audiences.clone());
+    let restored = Market::restore(&world.config, keys, audiences, journal, world.now_ms, store.clone());
+    let (market, output) = restored.unwrap();
+    world.market = market;
+    world.commit(None, output);
+    store.broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    let before = world.market.scheduler().state().clone();
+    let told = "error: the store cannot be read now; try again later";
+    let stranger = tags!["e", EventId([7; 32])];
+    assert_eq!(world.say(MALLORY, 6050, stranger.clone()).unwrap_err(), told);
+    assert_eq!(world.say(MALLORY, 31990, tags!["k", 5050]).unwrap_err(), told);
+    assert_eq!(world.market.scheduler().state(), &before);
+    // What only the wording of an announcement needs does not hold up a job.
+    world.connect(BOB);
+    world.say(ALICE, 7000, tags!["status", "error"; "e", job]).unwrap();
+    let lease = world.told("assigned").unwrap();
+    assert_eq!((value(lease, "p"), value(lease, "request")), (Some(pubkey(BOB).to_hex()), None));
+    store.broken.store(false, std::sync::atomic::Ordering::SeqCst);
+    world.say(MALLORY, 6050, stranger).unwrap();
+    world.say(MALLORY, 31990, tags!["k", 5050]).unwrap();
+    assert_eq!(kinds(&world, MALLORY), [5050], "the adverts were read after all");
 }

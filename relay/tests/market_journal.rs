@@ -105,11 +105,8 @@ fn job(phase: Phase) -> Job {
 }
 
 fn providers() -> Vec<Provider> {
-    let presences = [
-        Presence::Online,
-        Presence::Seen { until_ms: 1 },
-        Presence::Offline { since_ms: 1, grace_until_ms: u64::MAX },
-    ];
+    let presences =
+        [Presence::Online, Presence::Seen { until_ms: 1 }, Presence::Offline { since_ms: 1, grace_until_ms: u64::MAX }];
     let row = |presence| Provider {
         id: PROVIDER,
         advert: Some(advert()),

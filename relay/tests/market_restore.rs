@@ -17,18 +17,42 @@ const PROVIDERS: [u8; 3] = [3, 4, 5];
 
 #[derive(Debug, Clone)]
 enum Move {
-    Advertise { who: usize, d: u8, kinds: u8, slots: u8 },
-    Unadvertise { who: usize, d: u8 },
+    Advertise {
+        who: usize,
+        d: u8,
+        kinds: u8,
+        slots: u8,
+    },
+    Unadvertise {
+        who: usize,
+        d: u8,
+    },
     Connect(usize),
     Disconnect(usize),
-    Ask { who: usize, tags: u8 },
-    Say { who: usize, job: usize, status: usize },
-    Deliver { who: usize, job: usize },
-    Cancel { who: usize, job: usize },
+    Ask {
+        who: usize,
+        tags: u8,
+    },
+    Say {
+        who: usize,
+        job: usize,
+        status: usize,
+    },
+    Deliver {
+        who: usize,
+        job: usize,
+    },
+    Cancel {
+        who: usize,
+        job: usize,
+    },
     Wait(u64),
     Restart,
     /// The process dies after the market has judged a message and before the commit.
-    LostCommit { who: usize, job: usize },
+    LostCommit {
+        who: usize,
+        job: usize,
+    },
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -59,7 +83,9 @@ fn play(world: &mut World, jobs: &mut Vec<EventId>, serial: u64, next: Move) {
         Move::Advertise { who, d, kinds, slots } => {
             world.now_ms += 1_000;
             let mut tags = tags!["d", d; "slots", slots];
-            tags.extend((0..2).filter(|bit| kinds & (1 << bit) != 0).map(|bit| vec!["k".into(), (5000 + bit).to_string()]));
+            tags.extend(
+                (0..2).filter(|bit| kinds & (1 << bit) != 0).map(|bit| vec!["k".into(), (5000 + bit).to_string()]),
+            );
             world.say(PROVIDERS[who], 31990, [tags, vec![nonce]].concat()).unwrap();
         }
         Move::Unadvertise { who, d } => {

@@ -6,6 +6,7 @@ use crate::job::{Job, Phase};
 use crate::lease::Lease;
 use crate::matching::is_feasible;
 use crate::provider::Provider;
+use crate::record::{Fact, Record};
 use crate::request::Dispatch;
 use crate::scheduler::Scheduler;
 use crate::state::State;
@@ -43,6 +44,42 @@ impl State {
         self.check_numbers()?;
         let built = Index::build(self.jobs.values(), self.providers.values());
         hold(built == self.index, || "the indexes differ from the tables".to_owned())
+    }
+
+    /// The invariants of every job and provider that a step's records name: quick enough for after every step.
+    ///
+    /// # Errors
+    /// The first broken invariant.
+    pub fn check_touched(&self, records: &[Record]) -> Result<(), String> {
+        records.iter().try_for_each(|record| self.check_named(&record.fact))
+    }
+
+    fn check_named(&self, fact: &Fact) -> Check {
+        match fact {
+            Fact::Leased { job, provider, .. } => {
+                self.check_job(*job)?;
+                self.check_provider(*provider)
+            }
+            Fact::Ended { job, provider, .. } => {
+                self.check_job(*job)?;
+                provider.map_or(Ok(()), |provider| self.check_provider(provider))
+            }
+            Fact::Requested { job, .. }
+            | Fact::Ran { job, .. }
+            | Fact::PaymentAsked { job, .. }
+            | Fact::LeaseEnded { job, .. }
+            | Fact::Forgotten { job } => self.check_job(*job),
+            Fact::Advertised { provider, .. }
+            | Fact::Unadvertised { provider }
+            | Fact::Seen { provider, .. }
+            | Fact::Lapsed { provider }
+            | Fact::CameOnline { provider }
+            | Fact::WentOffline { provider, .. }
+            | Fact::ProviderForgotten { provider } => self.check_provider(*provider),
+            Fact::Restarted { .. } | Fact::CountersRestored { .. } => self.check(),
+            Fact::ProviderRestored(row) => self.check_provider(row.id),
+            Fact::JobRestored(job) => self.check_job(job.id),
+        }
     }
 
     /// The invariants of one job; a forgotten one has none.

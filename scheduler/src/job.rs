@@ -1,7 +1,7 @@
 //! A job: its request, where it stands, and the leases it used up.
 
 use crate::effect::{End, JobView, Status};
-use crate::id::{CustomerId, JobId, ProviderId};
+use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::lease::{Attempt, Lease};
 use crate::request::{Dispatch, Request};
 use serde::{Deserialize, Serialize};
@@ -283,7 +283,7 @@ impl Job {
         }
     }
 
-    fn payment_and_result(&self) -> (Option<u64>, Option<crate::id::ResultId>, Option<ProviderId>) {
+    fn payment_and_result(&self) -> (Option<u64>, Option<ResultId>, Option<ProviderId>) {
         match &self.phase {
             Phase::AwaitingPayment { amount_msat, .. } => (*amount_msat, None, None),
             Phase::Ended { end: End::Succeeded { result }, provider, .. } => (None, Some(*result), *provider),

@@ -90,7 +90,7 @@ impl Scheduler {
         }
         let step = turn.finish();
         self.now_ms = now_ms;
-        debug_assert_eq!(self.state.check(), Ok(()));
+        debug_assert_eq!(self.state.check_touched(&step.records), Ok(()));
         Ok(step)
     }
 

@@ -13,7 +13,7 @@ use crate::effect::{Effect, End};
 use crate::id::{JobId, ProviderId};
 use crate::input::Input;
 use crate::job::Job;
-use crate::lease::{Lease, Reason};
+use crate::lease::{Attempt, Lease, Reason};
 use crate::record::{Fact, Record};
 use crate::refusal::Refusal;
 use crate::scheduler::Step;
@@ -128,7 +128,7 @@ impl<'a> Turn<'a> {
         let Some(job) = self.state.jobs.get(&id) else {
             panic!("{id:?} ended and is not known");
         };
-        let reason_of = |attempt: &crate::lease::Attempt| (attempt.number, attempt.provider, attempt.reason.clone());
+        let reason_of = |attempt: &Attempt| (attempt.number, attempt.provider, attempt.reason.clone());
         self.step.effects.push(Effect::AnnounceEnd {
             job: id,
             customer: job.customer,

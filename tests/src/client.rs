@@ -1,13 +1,14 @@
 //! A client that shows a test every message, in the order in which they came.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use nostr::Keys;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -43,9 +44,20 @@ impl Client {
     }
 
     pub async fn connect_to(port: u16) -> anyhow::Result<Self> {
+        Self::open(port, TcpSocket::new_v4()?).await
+    }
+
+    /// Connects with little room for what is not read yet, so that not reading is felt on the other side soon.
+    pub async fn connect_narrow(relay: &Relay) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(8_192)?;
+        Self::open(relay.port(), socket).await
+    }
+
+    async fn open(port: u16, socket: TcpSocket) -> anyhow::Result<Self> {
         let url = format!("ws://127.0.0.1:{port}/");
         let opened = async {
-            let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+            let stream = socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await?;
             stream.set_nodelay(true)?;
             let (socket, _) = tokio_tungstenite::client_async(&url, stream).await?;
             anyhow::Ok(socket)
@@ -77,6 +89,11 @@ impl Client {
     pub async fn send_frame(&mut self, message: Message) -> anyhow::Result<()> {
         let sent = timeout(PATIENCE, self.socket.send(message)).await;
         sent.context("the relay does not read")?.context("sending")
+    }
+
+    /// The bare connection, for bytes that are no frames.
+    pub fn bare(&mut self) -> &mut TcpStream {
+        self.socket.get_mut()
     }
 
     /// The next message, as it comes from the socket. An error when the connection ends.

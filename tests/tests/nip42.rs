@@ -110,7 +110,8 @@ async fn a_configured_address_is_the_only_one_that_counts() -> anyhow::Result<()
     let relay = Relay::settings().set("relay.url", "wss://relay.example.com").start()?;
     let mut client = Client::connect(&relay).await?;
     let keys = Keys::generate();
-    refused(&mut client, &client.auth_event(&keys)).await?;
+    let answer = client.auth_event(&keys);
+    refused(&mut client, &answer).await?;
     let challenge = client.challenge.clone();
     let event = Draft::new(22242).tag(["relay", "wss://Relay.example.com/"]).tag(["challenge", &challenge]).sign(&keys);
     let verdict = client.send_auth(&event).await?;

@@ -21,7 +21,10 @@ pub fn run(config: &Config, args: &KeysArgs) -> anyhow::Result<()> {
     if args.create {
         storage::create_folder(config)?;
     } else if !file.try_exists()? {
-        bail!("there is no key in {}: the relay makes one at its first start, or `mercato keys --create` now", file.display());
+        bail!(
+            "there is no key in {}: the relay makes one at its first start, or `mercato keys --create` now",
+            file.display()
+        );
     }
     let key = MarketKeys::load_or_create(&config.store.path)?.public();
     let mut output = Output::new();

@@ -25,7 +25,7 @@ mod writing;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use self::output::ReaderGone;
 use crate::config::Config;
@@ -35,12 +35,8 @@ use crate::nostr::{Filter, FilterLimits};
 #[derive(Debug, Parser)]
 #[command(name = "mercato", version, arg_required_else_help = true)]
 struct Arguments {
-    /// Configuration; without it $MERCATO_CONFIG, /etc/mercato/config.toml or ./config.toml, whichever is there first.
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Lays one value over the configuration, as in `--set relay.port=8080`; may stand several times.
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    source: Source,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -48,25 +44,58 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the relay.
-    Relay,
+    Relay(With<Nothing>),
     /// Store events from JSON lines.
-    Import(import::ImportArgs),
+    Import(With<import::ImportArgs>),
     /// Print every stored event as a JSON line, oldest first.
-    Export(export::ExportArgs),
+    Export(With<export::ExportArgs>),
     /// Print the stored events that match a filter, newest first.
-    Scan(scan::ScanArgs),
+    Scan(With<scan::ScanArgs>),
     /// Remove stored events.
-    Delete(delete::DeleteArgs),
+    Delete(With<delete::DeleteArgs>),
     /// Show the jobs and how they stand.
-    Jobs(jobs::JobsArgs),
+    Jobs(With<jobs::JobsArgs>),
     /// Show the public key that the relay signs with.
-    Keys(keys::KeysArgs),
+    Keys(With<keys::KeysArgs>),
     /// Show what is stored, and whether a relay runs.
-    Info,
+    Info(With<Nothing>),
     /// Show a relay, a customer and providers at work.
     Demo(demo::DemoArgs),
-    /// Measure.
+    /// Measure a relay.
     Bench(bench::BenchArgs),
+}
+
+/// Where the configuration comes from. May stand before the verb, behind it, or both: clap's global arguments would
+/// let the values behind it replace those before.
+#[derive(Debug, Default, Args)]
+struct Source {
+    /// Configuration; without it $MERCATO_CONFIG, /etc/mercato/config.toml or ./config.toml, whichever is there first.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Lays one value over the configuration, as in `--set relay.port=8080`; may stand several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// The arguments of a verb that reads the configuration.
+#[derive(Debug, Args)]
+struct With<A: Args> {
+    #[command(flatten)]
+    args: A,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Args)]
+struct Nothing {}
+
+impl Source {
+    /// `self` stood before the verb, `behind` behind it.
+    fn load(mut self, behind: Self) -> anyhow::Result<Config> {
+        self.set.extend(behind.set);
+        let file = behind.config.or(self.config).or_else(Config::search);
+        Config::load(file.as_deref(), &self.set)
+    }
 }
 
 /// Runs what the command line asks for. 0: done; 1: failed, and why is on stderr; 2: not understood.
@@ -96,16 +125,16 @@ fn with_causes(error: &anyhow::Error) -> String {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let config = || Config::load(arguments.config.clone().or_else(Config::search).as_deref(), &arguments.set);
+    let config = |behind| arguments.source.load(behind);
     match arguments.verb {
-        Verb::Relay => relay::run(config()?),
-        Verb::Import(args) => import::run(&config()?, args),
-        Verb::Export(args) => export::run(&config()?, &args),
-        Verb::Scan(args) => scan::run(&config()?, args),
-        Verb::Delete(args) => delete::run(&config()?, args),
-        Verb::Jobs(args) => jobs::run(&config()?, &args),
-        Verb::Keys(args) => keys::run(&config()?, &args),
-        Verb::Info => info::run(&config()?),
+        Verb::Relay(with) => relay::run(config(with.source)?),
+        Verb::Import(with) => import::run(&config(with.source)?, with.args),
+        Verb::Export(with) => export::run(&config(with.source)?, &with.args),
+        Verb::Scan(with) => scan::run(&config(with.source)?, with.args),
+        Verb::Delete(with) => delete::run(&config(with.source)?, with.args),
+        Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
+        Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
+        Verb::Info(with) => info::run(&config(with.source)?),
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),
     }

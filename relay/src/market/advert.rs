@@ -44,7 +44,8 @@ fn set_price(kinds: &mut [Offer], elements: &[String]) -> Result<(), Malformed> 
     };
     let number: u16 = tag::whole("price", kind)?;
     let offer = kinds.iter_mut().find(|offer| offer.kind == number);
-    let offer = offer.ok_or_else(|| Malformed::new("price", format!("kind {} is not among the k tags", shown(kind))))?;
+    let offer =
+        offer.ok_or_else(|| Malformed::new("price", format!("kind {} is not among the k tags", shown(kind))))?;
     match offer.price_msat.replace(tag::whole("price", price)?) {
         None => Ok(()),
         Some(_) => Err(Malformed::new("price", format!("kind {number} stands twice"))),

@@ -38,11 +38,9 @@ impl Audiences {
         self.write().insert(job, audience);
     }
 
-    /// Lets one more key see a request that is restricted.
-    pub(super) fn admit(&self, job: &EventId, viewer: Pubkey) {
-        if let Some(audience) = self.write().get_mut(job) {
-            audience.insert(viewer);
-        }
+    /// Lets one more key see a request that is restricted. False when it could before.
+    pub(super) fn admit(&self, job: &EventId, viewer: Pubkey) -> bool {
+        self.write().get_mut(job).is_some_and(|audience| audience.insert(viewer))
     }
 
     /// Lets everybody see a request.

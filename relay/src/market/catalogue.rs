@@ -50,9 +50,9 @@ impl Catalogue {
 
     /// Takes the adverts of a provider from the store, instead of what was here.
     pub fn load(&mut self, store: &dyn Store, provider: &Pubkey, now_s: u64) -> Result<(), StoreError> {
+        let events = stored_adverts(store, provider, now_s)?;
         self.forget(provider);
-        self.providers.insert(*provider, BTreeMap::new());
-        for event in stored_adverts(store, provider, now_s)? {
+        for event in events {
             // Refused at the door, or imported: it counts for nothing either way.
             if let Ok(Some(advert)) = advert::parse(&event) {
                 self.put(provider, event.identifier().to_vec(), Some(Row::new(&event, advert)));
@@ -153,11 +153,8 @@ impl Catalogue {
 
 /// The newest adverts of a provider that have not ended.
 fn stored_adverts(store: &dyn Store, provider: &Pubkey, now_s: u64) -> Result<Vec<Event>, StoreError> {
-    let filter = Filter {
-        authors: Some(vec![*provider]),
-        kinds: Some(vec![kind::PROVIDER_ADVERT]),
-        ..Filter::default()
-    };
+    let filter =
+        Filter { authors: Some(vec![*provider]), kinds: Some(vec![kind::PROVIDER_ADVERT]), ..Filter::default() };
     find(store, filter, ADVERTS_MAX as u64, now_s)
 }
 

@@ -90,7 +90,7 @@ impl Market {
         self.uncommitted.put(event, &*self.store);
         let (job, customer) = (job_id(&event.id), customer_id(&event.pubkey));
         self.step(now_ms, Input::Request { job, customer, request }, output).map_err(|refusal| {
-            self.uncommitted.drop(&event.id);
+            self.uncommitted.forget(&event.id);
             refusal::text(&refusal)
         })
     }
@@ -183,7 +183,8 @@ impl Market {
     }
 
     fn check_not_ended(&self, job: &EventId, now_s: u64) -> Result<(), String> {
-        let state = stamp::stored_state(&*self.store, &self.keys.public(), job, now_s).map_err(|error| fault(&error))?;
+        let state =
+            stamp::stored_state(&*self.store, &self.keys.public(), job, now_s).map_err(|error| fault(&error))?;
         let Some(state) = state else { return Ok(()) };
         match Tags::of(&state).values("status").find(|status| announce::is_final(status)) {
             Some(status) => Err(format!("blocked: this job has ended: it is {status}")),

@@ -21,7 +21,9 @@ pub enum KeyError {
         source: io::Error,
     },
     /// Somebody else could read or replace the key.
-    #[error("{path} is open to others (mode {mode:03o}): take that away with `chmod {wanted:03o} {path}`, and make a new key if somebody may have read it")]
+    #[error(
+        "{path} is open to others (mode {mode:03o}): take that away with `chmod {wanted:03o} {path}`, and make a new key if somebody may have read it"
+    )]
     Open {
         /// The file or its folder.
         path: PathBuf,
@@ -31,7 +33,9 @@ pub enum KeyError {
         wanted: u32,
     },
     /// The file does not hold a secret key.
-    #[error("{path} does not hold 64 hex digits of a secret key: put the key back from a copy, or remove the file to have a new key made")]
+    #[error(
+        "{path} does not hold 64 hex digits of a secret key: put the key back from a copy, or remove the file to have a new key made"
+    )]
     Damaged {
         /// Which.
         path: PathBuf,

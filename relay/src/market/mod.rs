@@ -243,7 +243,7 @@ impl Market {
         self.journal_entries += step.records.len();
         for record in &step.records {
             output.journal.push(journal::encode(record));
-            self.follow(&record.fact);
+            self.follow(&record.fact, output);
         }
         for effect in &step.effects {
             self.announce(now_ms, effect, output);
@@ -259,7 +259,7 @@ impl Market {
     }
 
     /// Keeps what is derived from the scheduler's state in step with it.
-    fn follow(&mut self, fact: &Fact) {
+    fn follow(&mut self, fact: &Fact, output: &mut Output) {
         match fact {
             Fact::ProviderForgotten { provider } => self.catalogue.forget(&Pubkey(provider.0)),
             Fact::Requested { job, .. } => {
@@ -269,7 +269,12 @@ impl Market {
                     self.audiences.restrict(EventId(job.0), audience);
                 }
             }
-            Fact::Leased { job, provider, .. } => self.audiences.admit(&EventId(job.0), Pubkey(provider.0)),
+            Fact::Leased { job, provider, .. } => {
+                let (job, to) = (EventId(job.0), Pubkey(provider.0));
+                if self.audiences.admit(&job, to) {
+                    output.deliveries.push(Delivery { job, to });
+                }
+            }
             Fact::Ended { job, .. } => self.audiences.open(&EventId(job.0)),
             Fact::Advertised { .. }
             | Fact::Unadvertised { .. }
@@ -291,10 +296,8 @@ impl Market {
     /// Signs the event that tells of `effect`.
     fn announce(&mut self, now_ms: u64, effect: &Effect, output: &mut Output) {
         let (request, created_at) = match effect {
-            Effect::AnnounceLease { job, provider, .. } => {
-                let job = EventId(job.0);
-                output.deliveries.push(Delivery { job, to: Pubkey(provider.0) });
-                (self.uncommitted.request(&job, &*self.store), now_ms / 1_000)
+            Effect::AnnounceLease { job, .. } => {
+                (self.uncommitted.request(&EventId(job.0), &*self.store), now_ms / 1_000)
             }
             Effect::AnnounceState { view } => {
                 (None, self.stamps.next(view, now_ms / 1_000, &*self.store, &self.keys.public()))
@@ -336,8 +339,8 @@ impl std::fmt::Debug for Market {
 
 fn decode(journal: impl Iterator<Item = Vec<u8>>) -> Result<Vec<mercato_scheduler::Record>, MarketError> {
     let entries = journal.enumerate();
-    let records =
-        entries.map(|(position, entry)| journal::decode(&entry).map_err(|source| MarketError::Entry { position, source }));
+    let records = entries
+        .map(|(position, entry)| journal::decode(&entry).map_err(|source| MarketError::Entry { position, source }));
     records.collect()
 }
 

@@ -13,9 +13,9 @@ fn prefix(refusal: &Refusal) -> &'static str {
         Refusal::DuplicateJob | Refusal::DuplicateResult => "duplicate",
         Refusal::NotTheCustomer | Refusal::NeverLeased | Refusal::StaleLease { .. } => "restricted",
         Refusal::AlreadyEnded { .. } => "blocked",
-        Refusal::TooManyJobs { .. }
-        | Refusal::TooManyJobsOfCustomer { .. }
-        | Refusal::TooManyProviders { .. } => "rate-limited",
+        Refusal::TooManyJobs { .. } | Refusal::TooManyJobsOfCustomer { .. } | Refusal::TooManyProviders { .. } => {
+            "rate-limited"
+        }
         Refusal::UnknownJob
         | Refusal::WrongResultKind { .. }
         | Refusal::DeadlinePassed

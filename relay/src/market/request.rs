@@ -41,7 +41,8 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now_s: u64) -> 
 
 /// Whether no scheduler is named, or `own` is among them.
 fn is_for(tags: &Tags, own: &Pubkey) -> Result<bool, Malformed> {
-    let named: Vec<Pubkey> = tags.values("scheduler").map(|key| tag::pubkey("scheduler", key)).collect::<Result<_, _>>()?;
+    let named: Vec<Pubkey> =
+        tags.values("scheduler").map(|key| tag::pubkey("scheduler", key)).collect::<Result<_, _>>()?;
     Ok(named.is_empty() || named.contains(own))
 }
 

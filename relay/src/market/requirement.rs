@@ -46,9 +46,7 @@ fn check_operands(tag: &'static str, op: Op, values: &[Value]) -> Result<(), Mal
         (Op::Equal | Op::NotEqual, [_]) => None,
         (Op::Equal | Op::NotEqual, _) => Some("= and != take one value"),
         (Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual, [Value::Int(_)]) => None,
-        (Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual, _) => {
-            Some("< <= > >= take one whole number")
-        }
+        (Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual, _) => Some("< <= > >= take one whole number"),
         (Op::In, []) => Some("in takes one value or more"),
         (Op::In | Op::Has, _) => None,
     };

@@ -28,7 +28,7 @@ impl Uncommitted {
     }
 
     /// Forgets a request that was refused.
-    pub fn drop(&mut self, id: &EventId) {
+    pub fn forget(&mut self, id: &EventId) {
         self.requests.remove(id);
     }
 
@@ -37,11 +37,13 @@ impl Uncommitted {
     pub fn request(&self, id: &EventId, store: &dyn Store) -> Option<String> {
         let body = match self.requests.get(id) {
             Some(body) => Some(body.clone()),
-            None => store.get(id).unwrap_or_else(|error| {
-                tracing::warn!(%error, %id, "a lease goes out without its request");
-                None
-            })
-            .map(|record| record.body()),
+            None => store
+                .get(id)
+                .unwrap_or_else(|error| {
+                    tracing::warn!(%error, %id, "a lease goes out without its request");
+                    None
+                })
+                .map(|record| record.body()),
         };
         body.and_then(|body| String::from_utf8(body.to_vec()).ok())
     }

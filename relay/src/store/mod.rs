@@ -122,7 +122,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Whether a deletion of this id by `author` is on record (NIP-09).
     fn is_deleted(&self, id: &EventId, author: &crate::nostr::Pubkey) -> Result<bool, StoreError>;
 
-    /// Looks at up to `budget` index entries and hands every match, in order and once, to `found`.
+    /// Looks at up to `budget` index entries, or one of each range it has to merge when those are more, and
+    /// hands every match, in order and once, to `found`.
     fn scan(
         &self,
         scan: &mut Scan,

@@ -39,7 +39,7 @@ pub fn pubkey(number: u8) -> Pubkey {
 #[macro_export]
 macro_rules! tags {
     ($($($value:expr),+);* $(;)?) => {
-        vec![$(vec![$($value.to_string()),+]),*]
+        Vec::from([$(Vec::from([$($value.to_string()),+])),*])
     };
 }
 
@@ -62,16 +62,8 @@ impl World {
         let journal = std::iter::empty();
         let (market, output) =
             Market::restore(&config, keys.clone(), audiences.clone(), journal, now_ms, store.clone()).unwrap();
-        let mut world = Self {
-            now_ms,
-            config,
-            keys,
-            store,
-            audiences,
-            market,
-            events: Vec::new(),
-            deliveries: Vec::new(),
-        };
+        let mut world =
+            Self { now_ms, config, keys, store, audiences, market, events: Vec::new(), deliveries: Vec::new() };
         world.commit(None, output);
         world
     }

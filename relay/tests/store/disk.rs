@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use mercato::nostr::Filter;
+use mercato::store::Admission::Fresh;
 use mercato::store::rocks::{RocksOptions, RocksStore};
 use mercato::store::{Store, StoreError};
 
@@ -180,4 +181,20 @@ fn a_scan_of_thousands_of_ranges_finds_what_stands_in_few() {
             assert_eq!(run(&store, question, 10).len(), 50);
         }
     }
+}
+
+#[test]
+fn a_reader_always_finds_one_version_while_it_is_being_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RocksStore::open(folder.path(), RocksOptions { durable: false, ..RocksOptions::default() }).unwrap();
+    let versions: Vec<_> = (0..500).map(|n| event(0, n, 30000, &["d x"], "")).collect();
+    offer(&store, &versions[0]);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| versions[1..].iter().for_each(|version| assert_eq!(offer(&store, version), Fresh)));
+        while !writer.is_finished() {
+            for json in [r##"{"#d":["x"]}"##, r#"{"kinds":[30000]}"#, "{}"] {
+                assert_eq!(run(&store, scan(crate::support::filter(json)), 10).len(), 1);
+            }
+        }
+    });
 }

@@ -89,8 +89,8 @@ fn ask_many(bench: &mut Bench, jobs: std::ops::Range<u64>, kind: u16, require: &
 #[test]
 fn a_long_queue_is_walked_over_several_steps_to_its_end() {
     let mut bench = Bench::with(Config { jobs_per_customer_max: 20_000, ..config() });
-    ask_many(&mut bench, 0..10_000, KIND, &[requirement("gpu", Op::Has, &[])]);
-    ask_many(&mut bench, 10_000..10_001, KIND, &[]);
+    ask_many(&mut bench, 0..5_000, KIND, &[requirement("gpu", Op::Has, &[])]);
+    ask_many(&mut bench, 5_000..5_001, KIND, &[]);
     let mut effects = bench.online(1, advert(None));
     let mut steps = 0;
     while leases(&effects).is_empty() {
@@ -98,16 +98,16 @@ fn a_long_queue_is_walked_over_several_steps_to_its_end() {
         effects = bench.tick(0);
         steps += 1;
     }
-    assert_eq!(leases(&effects), [(numbered(10_000), provider(1))]);
+    assert_eq!(leases(&effects), [(numbered(5_000), provider(1))]);
     assert!((2..10).contains(&steps), "{steps} steps");
 }
 
 #[test]
 fn arriving_providers_do_not_keep_a_walk_from_its_end() {
     let mut bench = Bench::with(Config { jobs_per_customer_max: 20_000, ..config() });
-    ask_many(&mut bench, 0..10_000, KIND, &[requirement("gpu", Op::Has, &[])]);
+    ask_many(&mut bench, 0..5_000, KIND, &[requirement("gpu", Op::Has, &[])]);
     let last = Request { providers: vec![provider(1)], ..request() };
-    let input = Input::Request { job: numbered(10_000), customer: customer(1), request: last };
+    let input = Input::Request { job: numbered(5_000), customer: customer(1), request: last };
     bench.scheduler.step(0, input).expect("requested");
     let mut effects = bench.online(1, advert(None));
     for n in 2..40 {

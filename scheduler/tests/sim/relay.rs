@@ -79,9 +79,7 @@ impl Relay {
         let scheduler = self.scheduler.as_mut().ok_or("the relay is down")?;
         let answer = scheduler.step(now_ms, input.clone());
         if let Ok(step) = &answer {
-            for record in &step.records {
-                check_touched(scheduler, &record.fact)?;
-            }
+            scheduler.state().check_touched(&step.records)?;
         }
         Ok(answer)
     }
@@ -156,34 +154,4 @@ fn same_state(restored: &Scheduler, live: &Scheduler, source: &str) -> Result<()
         return Ok(());
     }
     Err(format!("{source} does not restore the live state"))
-}
-
-fn check_touched(scheduler: &Scheduler, fact: &Fact) -> Result<(), String> {
-    let state = scheduler.state();
-    match fact {
-        Fact::Leased { job, provider, .. } => {
-            state.check_job(*job)?;
-            state.check_provider(*provider)
-        }
-        Fact::Ended { job, provider, .. } => {
-            state.check_job(*job)?;
-            provider.map_or(Ok(()), |provider| state.check_provider(provider))
-        }
-        Fact::Requested { job, .. }
-        | Fact::Ran { job, .. }
-        | Fact::PaymentAsked { job, .. }
-        | Fact::LeaseEnded { job, .. }
-        | Fact::Forgotten { job } => state.check_job(*job),
-        Fact::Advertised { provider, .. }
-        | Fact::Unadvertised { provider }
-        | Fact::Seen { provider, .. }
-        | Fact::Lapsed { provider }
-        | Fact::CameOnline { provider }
-        | Fact::WentOffline { provider, .. }
-        | Fact::ProviderForgotten { provider } => state.check_provider(*provider),
-        Fact::Restarted { .. } => state.check(),
-        Fact::CountersRestored { .. } | Fact::ProviderRestored(_) | Fact::JobRestored(_) => {
-            Err("a step recorded a row of a checkpoint".to_owned())
-        }
-    }
 }

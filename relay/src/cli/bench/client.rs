@@ -8,8 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{FutureExt, SinkExt, Stream, StreamExt};
-use crate::clock;
-use crate::nostr::{Event, kind};
 use secp256k1::Keypair;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,6 +16,8 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::message::{Incoming, read};
+use crate::clock;
+use crate::nostr::{Event, kind};
 
 /// How long a relay may say nothing when an answer is due.
 pub const PATIENCE: Duration = Duration::from_secs(30);

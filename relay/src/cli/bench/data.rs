@@ -1,12 +1,12 @@
 //! Events like those of a busy public relay: kinds, sizes, tags and escapes in about their proportions, 900 B in the
 //! mean. The same seed gives the same events on the same day.
 
-use crate::clock;
-use crate::nostr::Event;
 use secp256k1::{Keypair, SecretKey};
 use sha2::{Digest, Sha256};
 
 use super::random::Random;
+use crate::clock;
+use crate::nostr::Event;
 
 /// How far back the events of a load reach.
 const SPAN_S: u64 = 30 * 86_400;
@@ -48,6 +48,15 @@ pub struct Data {
     names: Vec<String>,
     /// Time of the newest event, in seconds.
     until_s: u64,
+}
+
+/// A note, and whom it concerns.
+pub struct Note {
+    pub event: Event,
+    /// Place of its author.
+    pub author: usize,
+    /// Place of who is mentioned among the people given.
+    pub mentioned: usize,
 }
 
 /// An event without author, time and signature.
@@ -93,14 +102,15 @@ impl Data {
         parallel(count, sign)
     }
 
-    /// Signs `count` notes of evenly chosen authors, each naming one of `mentioned`.
-    pub fn sign_notes(&self, count: usize, mentioned: &[String]) -> Vec<Event> {
+    /// Signs `count` notes of evenly chosen authors, each naming one of `people`.
+    pub fn sign_notes(&self, count: usize, people: &[String]) -> Vec<Note> {
         parallel(count, |at| {
             let mut random = Random::new(self.seed ^ 0x6e6f_7465, at as u64);
-            let author = random.below(self.authors.len());
-            let tags = vec![tag(&["p", &mentioned[random.below(mentioned.len())]])];
+            let (author, mentioned) = (random.below(self.authors.len()), random.below(people.len()));
+            let tags = vec![tag(&["p", &people[mentioned]])];
             let content = prose(&mut random, 400);
-            Event::sign(&self.authors[author], clock::now_s(), 1, &tags, &content)
+            let event = Event::sign(&self.authors[author], clock::now_s(), 1, &tags, &content);
+            Note { event, author, mentioned }
         })
     }
 

@@ -6,14 +6,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use crate::nostr::Event;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Common;
 use super::client::{Client, Receiver, event_frame};
-use super::data::{Data, keypair};
+use super::data::{Data, Note, keypair};
 use super::latency::Latencies;
 use super::message::{Incoming, event_id, read};
 use super::pace::Pace;
@@ -59,20 +58,13 @@ struct Board {
 /// # Errors
 /// When the relay cannot be reached or ends a connection.
 pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
-    let subscribers = args.subscribers as usize;
-    let data = Data::new(common.seed, subscribers * FOLLOWS / FOLLOWERS);
-    let names: Vec<String> = (0..subscribers).map(|at| subscriber(common.seed, at)).collect();
-    let events = data.sign_notes(args.events as usize, &names);
-    let board = Arc::new(Board::new(&events));
+    let crowd = Crowd::new(args.subscribers as usize, common.seed);
+    let notes = crowd.data.sign_notes(args.events as usize, &crowd.names);
+    let expected = notes.iter().map(|note| crowd.audience(note)).sum();
+    let board = Arc::new(Board::new(&notes, expected));
     let target = Target::open(common).await?;
-    let filters = |at: usize| {
-        let followed: Vec<String> =
-            (0..FOLLOWS).map(|nth| format!("\"{}\"", data.name(at * FOLLOWS + nth))).collect();
-        let followed = followed.join(",");
-        format!("{{\"authors\":[{followed}],\"kinds\":[1,6,30023]}},{{\"#p\":[\"{}\"],\"kinds\":[1,7,9735]}}", names[at])
-    };
-    let clients: Vec<Client> = stream::iter(0..subscribers)
-        .map(|at| subscribe(&target, filters(at)))
+    let clients: Vec<Client> = stream::iter(0..args.subscribers as usize)
+        .map(|at| subscribe(&target, crowd.filters(at)))
         .buffer_unordered(16)
         .try_collect()
         .await?;
@@ -81,35 +73,64 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
         readers.spawn(listen(client, board.clone()));
     }
     let watch = target.watch();
-    let refused = publish(&target, &events, args.rate, &board).await?;
+    let refused = publish(&target, &notes, args.rate, &board).await?;
     let published = watch.read();
-    let expected = events.len() * (FOLLOWERS + 1);
     let tail = Instant::now();
     while board.delivered.load(Ordering::Relaxed) < expected && tail.elapsed() < TAIL {
         sleep(Duration::from_millis(5)).await;
     }
     let spent = watch.read();
-    let mut report = Report::new("fanout", format!("{subscribers} subscribers, {} of them get each event", FOLLOWERS + 1));
     let (delivered, mut latencies) = board.latencies();
-    let row = Row::new(if args.rate == 0 { "flat out".to_owned() } else { format!("{} events/s", args.rate) });
-    report.push(
-        row.with("events", events.len() as u64)
-            .with("refused", refused)
-            .with("delivered", delivered)
-            .with("expected", expected as u64)
-            .with("events_per_s", published.rate(events.len() as u64))
-            .with("cpu_us_per_delivery", spent.cpu_us_each(delivered))
-            .with("cpu_s_per_10k_events", spent.cpu_us_each(events.len() as u64).map(|us| us / 100.0))
-            .with("p50_ms", latencies.percentile_ms(50))
-            .with("p99_ms", latencies.percentile_ms(99))
-            .with("max_ms", latencies.percentile_ms(100)),
-    );
+    let count = notes.len() as u64;
+    let row = Row::new(if args.rate == 0 { "flat out".to_owned() } else { format!("{} events/s", args.rate) })
+        .with("events", count)
+        .with("refused", refused)
+        .with("delivered", delivered)
+        .with("expected", expected as u64)
+        .with("events_per_s", published.rate(count))
+        .with("cpu_us_per_delivery", spent.cpu_us_each(delivered))
+        .with("cpu_s_per_10k_events", spent.cpu_us_each(count).map(|us| us / 100.0))
+        .with("p50_ms", latencies.percentile_ms(50))
+        .with("p99_ms", latencies.percentile_ms(99))
+        .with("max_ms", latencies.percentile_ms(100));
+    let subject = format!("{} subscribers, about {} of them get each event", args.subscribers, FOLLOWERS + 1);
+    let mut report = Report::new("fanout", subject);
+    report.push(row);
     Ok(report)
 }
 
-/// The public key of a subscriber, whom some events mention.
-fn subscriber(seed: u64, at: usize) -> String {
-    keypair(seed, &format!("subscriber {at}")).x_only_public_key().0.to_string()
+/// Who follows whom.
+struct Crowd {
+    data: Data,
+    /// Public keys of the subscribers, whom some events mention.
+    names: Vec<String>,
+}
+
+impl Crowd {
+    fn new(subscribers: usize, seed: u64) -> Self {
+        let data = Data::new(seed, subscribers * FOLLOWS / FOLLOWERS);
+        let name = |at| keypair(seed, &format!("subscriber {at}")).x_only_public_key().0.to_string();
+        Self { data, names: (0..subscribers).map(name).collect() }
+    }
+
+    /// The authors that a subscriber follows.
+    fn followed(&self, subscriber: usize) -> impl Iterator<Item = usize> {
+        let authors = self.data.authors();
+        (0..FOLLOWS).map(move |nth| (subscriber * FOLLOWS + nth) % authors)
+    }
+
+    fn filters(&self, subscriber: usize) -> String {
+        let followed: Vec<String> =
+            self.followed(subscriber).map(|author| format!("\"{}\"", self.data.name(author))).collect();
+        let (followed, own) = (followed.join(","), &self.names[subscriber]);
+        format!("{{\"authors\":[{followed}],\"kinds\":[1,6,30023]}},{{\"#p\":[\"{own}\"],\"kinds\":[1,7,9735]}}")
+    }
+
+    /// How many are to get a note: its author's followers, and who is mentioned in it.
+    fn audience(&self, note: &Note) -> usize {
+        let follows = self.followed(note.mentioned).any(|author| author == note.author);
+        FOLLOWERS + usize::from(!follows)
+    }
 }
 
 async fn subscribe(target: &Target, filters: String) -> anyhow::Result<Client> {
@@ -130,12 +151,12 @@ async fn listen(mut client: Client, board: Arc<Board>) -> anyhow::Result<()> {
 }
 
 /// Publishes at a rate, or without one in a window; how many events were refused.
-async fn publish(target: &Target, events: &[Event], rate: u32, board: &Arc<Board>) -> anyhow::Result<u64> {
+async fn publish(target: &Target, notes: &[Note], rate: u32, board: &Arc<Board>) -> anyhow::Result<u64> {
     let (mut sender, receiver) = Client::connect(&target.url).await?.split();
     let room = Arc::new(Semaphore::new(WINDOW));
-    let answers = tokio::spawn(await_answers(receiver, events.len(), room.clone()));
+    let answers = tokio::spawn(await_answers(receiver, notes.len(), room.clone()));
     let pace = Pace::start(f64::from(if rate == 0 { u32::MAX } else { rate }));
-    for (at, event) in events.iter().enumerate() {
+    for (at, note) in notes.iter().enumerate() {
         match rate {
             0 => {
                 if room.available_permits() == 0 {
@@ -152,7 +173,7 @@ async fn publish(target: &Target, events: &[Event], rate: u32, board: &Arc<Board
                 board.send(at, pace.counts_from(at).into_std());
             }
         }
-        sender.feed(event_frame(event)).await?;
+        sender.feed(event_frame(&note.event)).await?;
     }
     sender.flush().await?;
     answers.await?
@@ -172,11 +193,10 @@ async fn await_answers(mut receiver: Receiver, count: usize, room: Arc<Semaphore
 }
 
 impl Board {
-    fn new(events: &[Event]) -> Self {
-        let deliveries = events.len() * (FOLLOWERS + 1);
+    fn new(notes: &[Note], deliveries: usize) -> Self {
         Self {
-            places: events.iter().enumerate().map(|(at, event)| (event.id.0, at)).collect(),
-            sent_us: events.iter().map(|_| AtomicU64::new(0)).collect(),
+            places: notes.iter().enumerate().map(|(at, note)| (note.event.id.0, at)).collect(),
+            sent_us: notes.iter().map(|_| AtomicU64::new(0)).collect(),
             latency_us: (0..deliveries).map(|_| AtomicU32::new(0)).collect(),
             delivered: AtomicUsize::new(0),
             started: Instant::now(),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::bail;
 use futures_util::future::try_join_all;
 use indicatif::{ProgressBar, ProgressStyle};
-use crate::nostr::Event;
 
 use super::client::{Client, RelayUrl, event_frame};
 use super::message::{Incoming, read};
+use crate::nostr::Event;
 
 const CONNECTIONS: usize = 4;
 /// Events that one connection sends before it reads an answer.

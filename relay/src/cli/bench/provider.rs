@@ -1,7 +1,7 @@
 //! A provider that takes every lease and delivers at once.
 
-use std::sync::OnceLock;
 use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::bail;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use crate::nostr::Event;
 use tokio::sync::Barrier;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -16,6 +15,7 @@ use super::latency::Latencies;
 use super::message::{Incoming, read};
 use super::report::{Report, Row};
 use super::target::{Spent, Target};
+use crate::nostr::Event;
 
 /// People who write the events.
 const AUTHORS: usize = 1_000;
@@ -42,6 +42,7 @@ struct Tally {
     latencies: Latencies,
     accepted: u64,
     refused: u64,
+    first_refusal: Option<String>,
     /// Accepted, but known before: cheaper for the relay, so the run says less.
     duplicates: u64,
 }
@@ -57,6 +58,9 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
         let events = data.sign(args.events as usize);
         let target = Target::open(common).await?;
         let (tally, spent) = publish_all(&target, &events, usize::from(*connections), args).await?;
+        if let Some(text) = &tally.first_refusal {
+            report.note(format!("first refusal with {connections}: {text}"));
+        }
         report.push(row(*connections, tally, spent));
     }
     Ok(report)
@@ -64,7 +68,7 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
 
 fn row(connections: u16, mut tally: Tally, spent: Spent) -> Row {
     let answered = tally.accepted + tally.refused;
-    Row::new(format!("{connections} connections"))
+    Row::new(if connections == 1 { "1 connection".to_owned() } else { format!("{connections} connections") })
         .with("accepted", tally.accepted)
         .with("refused", tally.refused)
         .with("duplicates", tally.duplicates)
@@ -162,6 +166,9 @@ impl Tally {
         self.latencies.add(latency);
         self.accepted += u64::from(accepted);
         self.refused += u64::from(!accepted);
+        if !accepted {
+            self.first_refusal.get_or_insert_with(|| text.to_owned());
+        }
         self.duplicates += u64::from(accepted && text.starts_with("duplicate"));
     }
 
@@ -170,5 +177,6 @@ impl Tally {
         self.accepted += other.accepted;
         self.refused += other.refused;
         self.duplicates += other.duplicates;
+        self.first_refusal = self.first_refusal.take().or(other.first_refusal);
     }
 }

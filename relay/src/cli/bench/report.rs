@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-/// A scenario's rows; all have the columns of the first.
+/// A scenario's rows; all have the columns of the first. Few rows of many figures, so the table lies on its side.
 #[derive(Debug)]
 pub struct Report {
     scenario: &'static str,
@@ -89,14 +89,16 @@ impl Report {
         json!({ "scenario": self.scenario, "subject": self.subject, "rows": rows, "notes": self.notes })
     }
 
-    /// The table's texts, the heading first.
+    /// The table's texts: a line for each figure, and above them the rows' names.
     fn lines(&self) -> Vec<Vec<String>> {
-        let columns = self.rows.first().map(|row| row.cells.iter().map(|(column, _)| column.replace('_', " ")));
-        let heading = std::iter::once(self.scenario.to_owned()).chain(columns.into_iter().flatten()).collect();
-        let texts = |row: &Row| {
-            std::iter::once(row.name.clone()).chain(row.cells.iter().map(|(_, cell)| cell.to_string())).collect()
+        let names = self.rows.iter().map(|row| row.name.clone());
+        let heading = std::iter::once(self.scenario.to_owned()).chain(names).collect();
+        let columns = self.rows.first().map(|row| row.cells.as_slice()).unwrap_or_default();
+        let figures = |(at, (column, _)): (usize, &(&'static str, Cell))| {
+            let cells = self.rows.iter().map(|row| row.cells.get(at).map_or(Cell::Missing, |(_, cell)| *cell));
+            std::iter::once(column.replace('_', " ")).chain(cells.map(|cell| cell.to_string())).collect()
         };
-        std::iter::once(heading).chain(self.rows.iter().map(texts)).collect()
+        std::iter::once(heading).chain(columns.iter().enumerate().map(figures)).collect()
     }
 }
 
@@ -116,7 +118,8 @@ impl fmt::Display for Cell {
             Self::Count(count) => write!(f, "{count}"),
             Self::Measure(measure) if measure.abs() >= 1_000.0 => write!(f, "{measure:.0}"),
             Self::Measure(measure) if measure.abs() >= 10.0 => write!(f, "{measure:.1}"),
-            Self::Measure(measure) => write!(f, "{measure:.2}"),
+            Self::Measure(measure) if measure.abs() >= 1.0 => write!(f, "{measure:.2}"),
+            Self::Measure(measure) => write!(f, "{measure:.3}"),
             Self::Missing => f.write_str("-"),
         }
     }
@@ -150,15 +153,17 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_json_says_the_same() {
         let mut report = Report::new("publish", "a relay");
-        report.push(Row::new("1").with("events", 10).with("p50_ms", 0.5));
-        report.push(Row::new("100 connections").with("events", 100_000).with("p50_ms", None));
+        report.push(Row::new("1 connection").with("events", 10).with("p50_ms", 0.5));
+        report.push(Row::new("9").with("events", 100_000).with("p50_ms", None));
+        report.note("that is all".to_owned());
         let table = "a relay\n\
-                     publish          events  p50 ms\n\
-                     1                    10    0.50\n\
-                     100 connections  100000       -\n";
+                     publish  1 connection       9\n\
+                     events             10  100000\n\
+                     p50 ms          0.500       -\n\
+                     that is all\n";
         assert_eq!(report.to_string(), table);
         let rows = report.to_json()["rows"].clone();
-        assert_eq!(rows[0], json!({ "name": "1", "events": 10, "p50_ms": 0.5 }));
+        assert_eq!(rows[0], json!({ "name": "1 connection", "events": 10, "p50_ms": 0.5 }));
         assert_eq!(rows[1]["p50_ms"], Value::Null);
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use crate::nostr::Event;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::Common;
@@ -16,6 +15,7 @@ use super::message::{Incoming, read};
 use super::random::Random;
 use super::report::{Report, Row};
 use super::target::{Spent, Target};
+use crate::nostr::Event;
 
 /// People who wrote the events.
 const AUTHORS: usize = 1_000;
@@ -52,12 +52,12 @@ impl Class {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Ids => "by ids",
-            Self::AuthorKind => "author and kind",
+            Self::Ids => "ids",
+            Self::AuthorKind => "author+kind",
             Self::PTag => "#p",
             Self::ETag => "#e",
-            Self::Kinds => "kinds, limit 500",
-            Self::Time => "an hour, limit 100",
+            Self::Kinds => "kinds 500",
+            Self::Time => "hour 100",
         }
     }
 
@@ -120,7 +120,7 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
 /// All classes together, then each alone.
 fn runs() -> Vec<(&'static str, Vec<Class>)> {
     let alone = Class::ALL.iter().map(|class| (class.name(), vec![*class]));
-    std::iter::once(("all, mixed", Class::ALL.to_vec())).chain(alone).collect()
+    std::iter::once(("mixed", Class::ALL.to_vec())).chain(alone).collect()
 }
 
 fn questions(count: usize, classes: &[Class], seed: u64, data: &Data, events: &[Event]) -> Vec<Utf8Bytes> {

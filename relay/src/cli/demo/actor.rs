@@ -7,7 +7,6 @@ use anyhow::{Context, bail, ensure};
 use secp256k1::Keypair;
 use tokio::time::timeout;
 
-use super::timeline::Role;
 use crate::cli::bench::client::{Client, RelayUrl, Verdict};
 use crate::cli::bench::message::{Incoming, read};
 use crate::clock;
@@ -18,7 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Somebody on the stage.
 pub struct Actor {
-    pub role: Role,
     pub name: &'static str,
     pub pubkey: String,
     key: Keypair,
@@ -32,11 +30,11 @@ impl Actor {
     ///
     /// # Errors
     /// When the relay is not there.
-    pub async fn enter(role: Role, name: &'static str, url: &RelayUrl) -> anyhow::Result<Self> {
+    pub async fn enter(name: &'static str, url: &RelayUrl) -> anyhow::Result<Self> {
         let key = new_key()?;
         let pubkey = key.x_only_public_key().0.to_string();
         let client = Client::connect(url).await?;
-        Ok(Self { role, name, pubkey, key, client, unread: VecDeque::new() })
+        Ok(Self { name, pubkey, key, client, unread: VecDeque::new() })
     }
 
     /// Proves to the relay who this is (NIP-42).

@@ -39,12 +39,11 @@ pub struct Stage {
     _folder: TempFolder,
 }
 
-/// A job that has ended.
+/// A job that has succeeded.
 struct Done {
     id: String,
     attempts: String,
     provider: &'static str,
-    status: String,
     took_s: f64,
 }
 
@@ -53,6 +52,8 @@ struct Lease {
     /// Place of the holder among the providers.
     holder: usize,
     number: String,
+    /// Which attempt at the job it is, from 1.
+    attempt: String,
 }
 
 impl Stage {
@@ -74,7 +75,7 @@ impl Stage {
             timeline.say(Role::Provider, name, Tone::Plain, &offer)?;
             providers.push(provider);
         }
-        let mut customer = Actor::enter(Role::Customer, "customer", &url).await?;
+        let mut customer = Actor::enter("customer", &url).await?;
         customer.listen(&format!("{},{RESULT},{}", kind::JOB_FEEDBACK, kind::JOB_STATE)).await?;
         Ok(Self { timeline, relay_key, customer, providers, jobs: Vec::new(), url, _relay: relay, _folder: folder })
     }
@@ -131,11 +132,9 @@ impl Stage {
     pub fn close(mut self) -> anyhow::Result<()> {
         self.timeline.head("job       kind  attempts  provider    status     took")?;
         for job in &self.jobs {
-            let Done { id, attempts, provider, status, took_s } = job;
-            self.timeline.print(&format!(
-                "{:<8}  {JOB}  {attempts:>8}  {provider:<10}  {status:<9}  {took_s:.1} s",
-                short(id)
-            ))?;
+            let Done { id, attempts, provider, took_s } = job;
+            self.timeline
+                .print(&format!("{:<8}  {JOB}  {attempts:>8}  {provider:<10}  succeeded  {took_s:.1} s", short(id)))?;
         }
         let seconds = self.timeline.elapsed_s();
         self.timeline.print(&format!(
@@ -164,13 +163,14 @@ impl Stage {
         let holder = self.providers.iter().position(|provider| provider.pubkey == holder);
         let holder = holder.context("the lease went to nobody who is here")?;
         let number = tag(&told, "lease").context("the lease has no number")?;
+        let attempt = tag(&told, "attempt").context("the lease names no attempt")?;
         let provider = &mut self.providers[holder];
-        let text = format!("leases it to {} (lease {number})", provider.name);
+        let text = format!("leases it to {} (attempt {attempt}, lease {number})", provider.name);
         self.timeline.say(Role::Relay, "relay", Tone::Plain, &text)?;
         self.timeline.add(&why(&told))?;
         let same = told.id;
         provider.hear("its lease", |event| event.id == same).await?;
-        Ok(Lease { holder, number })
+        Ok(Lease { holder, number, attempt })
     }
 
     /// What the relay itself tells the customer of a job.
@@ -240,18 +240,15 @@ impl Stage {
                 && tag(event, "d").as_deref() == Some(job)
                 && tag(event, "status").as_deref() == Some("succeeded")
         };
-        let state = self.customer.hear("the job to succeed", is_end).await?;
-        let attempts = tag(&state, "attempt").context("the state names no attempt")?;
-        let text = format!("job {} succeeded at attempt {attempts}", short(job));
-        self.timeline.say(Role::Relay, "relay", Tone::Good, &text)?;
+        self.customer.hear("the job to succeed", is_end).await?;
+        self.timeline.say(Role::Relay, "relay", Tone::Good, &format!("job {} succeeded", short(job)))?;
         let took_s = self.timeline.elapsed_s() - asked_s;
-        let (provider, status) = (holder.name, "succeeded".to_owned());
-        self.jobs.push(Done { id: job.to_owned(), attempts, provider, status, took_s });
+        self.jobs.push(Done { id: job.to_owned(), attempts: lease.attempt.clone(), provider: holder.name, took_s });
         Ok(())
     }
 
     async fn forge(&mut self, job: &str) -> anyhow::Result<()> {
-        let mut stranger = Actor::enter(Role::Stranger, "stranger", &self.url).await?;
+        let mut stranger = Actor::enter("stranger", &self.url).await?;
         let tags: [&[&str]; 2] = [&["e", job], &["p", &self.customer.pubkey]];
         let forged = stranger.sign(RESULT, &tags, "Send me the money");
         self.timeline.say(Role::Stranger, "stranger", Tone::Plain, "sends a result without a lease")?;
@@ -263,17 +260,12 @@ impl Stage {
 }
 
 async fn advertise(url: &RelayUrl, name: &'static str, price_sat: u32, memory_gib: u32) -> anyhow::Result<Actor> {
-    let mut provider = Actor::enter(Role::Provider, name, url).await?;
+    let mut provider = Actor::enter(name, url).await?;
     provider.authenticate().await?;
     let (kind, price_msat) = (JOB.to_string(), (price_sat * 1_000).to_string());
     let memory = memory_gib.to_string();
-    let tags: [&[&str]; 5] = [
-        &["d", "demo"],
-        &["k", &kind],
-        &["price", &kind, &price_msat],
-        &["cap", "memory", &memory],
-        &["slots", "2"],
-    ];
+    let tags: [&[&str]; 5] =
+        [&["d", "demo"], &["k", &kind], &["price", &kind, &price_msat], &["cap", "memory", &memory], &["slots", "2"]];
     let advert = provider.sign(kind::PROVIDER_ADVERT, &tags, &format!("{{\"name\":\"{name}\"}}"));
     provider.must_publish(&advert).await?;
     provider.listen(&kind::JOB_FEEDBACK.to_string()).await?;
@@ -284,9 +276,8 @@ async fn advertise(url: &RelayUrl, name: &'static str, price_sat: u32, memory_gi
 async fn relay_key(url: &RelayUrl) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(url.authority()).await?;
     let host = url.authority();
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: {host}\r\nAccept: application/nostr+json\r\nConnection: close\r\n\r\n"
-    );
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: {host}\r\nAccept: application/nostr+json\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.take(DOCUMENT_MAX).read_to_string(&mut answer).await?;

@@ -6,9 +6,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use rocksdb::DBRawIterator;
 
 use super::super::{Position, StoreError};
-use super::RocksStore;
 use super::keys::{Index, Prefix};
-use super::scan::{Window, in_prefix, total_order};
+use super::scan::Window;
+use super::view::View;
 
 /// Entries read ahead in all ranges together, at most.
 const READ_AHEAD: usize = 4096;
@@ -65,9 +65,7 @@ impl PartialOrd for Head {
 }
 
 impl<'a> Merge<'a> {
-    pub fn new(store: &'a RocksStore, index: Index, prefixes: &[Prefix], window: Window) -> Result<Self, StoreError> {
-        // RocksDB walks backwards through a prefix only in total order.
-        let options = if window.ascending { total_order() } else { in_prefix() };
+    pub fn new(view: &'a View<'_>, index: Index, prefixes: &[Prefix], window: Window) -> Result<Self, StoreError> {
         let lane = |prefix: &Prefix| Lane {
             prefix: *prefix,
             pending: VecDeque::new(),
@@ -76,7 +74,7 @@ impl<'a> Merge<'a> {
             is_exhausted: false,
         };
         let mut merge = Self {
-            entries: store.db.raw_iterator_cf_opt(store.family(index.family()), options),
+            entries: view.index(index, window.ascending),
             window,
             lanes: prefixes.iter().map(lane).collect(),
             heap: BinaryHeap::with_capacity(prefixes.len()),

@@ -1,13 +1,13 @@
 //! The store on disk: RocksDB, one family an index, one writer.
 
-pub mod keys;
-
 mod cache;
+mod keys;
 mod merge;
 mod options;
 mod plan;
 mod scan;
 mod transaction;
+mod view;
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use rocksdb::{Cache, ColumnFamily, DB, DBPinnableSlice, FlushOptions, IteratorMode, Options};
+use rocksdb::{Cache, ColumnFamily, DB, DBPinnableSlice, FlushOptions, IteratorMode, Options, ReadOptions};
 
 use self::cache::BodyCache;
 use self::keys::{Address, DELETED, DeletedKey, EVENTS, FORMAT, IDS, Index, JOURNAL, META, META_COUNTERS, META_FORMAT};
@@ -161,22 +161,6 @@ impl RocksStore {
         value.map(|value| self.keep(position, &value)).transpose()
     }
 
-    /// The same for several positions, which lie in order of keys.
-    fn records(&self, positions: &[Position]) -> Result<Vec<Option<Record>>, StoreError> {
-        let mut records: Vec<Option<Record>> = positions.iter().map(|position| self.bodies.get(position)).collect();
-        let missing: Vec<usize> = (0..records.len()).filter(|at| records[*at].is_none()).collect();
-        if let [at] = missing[..] {
-            records[at] = self.record(positions[at])?;
-            return Ok(records);
-        }
-        let keys: Vec<[u8; Position::BYTES]> = missing.iter().map(|at| positions[*at].to_bytes()).collect();
-        let values = self.db.batched_multi_get_cf(self.family(EVENTS), &keys, keys.is_sorted());
-        for (at, value) in missing.into_iter().zip(values) {
-            records[at] = value?.map(|value| self.keep(positions[at], &value)).transpose()?;
-        }
-        Ok(records)
-    }
-
     fn keep(&self, position: Position, value: &DBPinnableSlice<'_>) -> Result<Record, StoreError> {
         let record = Record::decode(position, Bytes::copy_from_slice(value))?;
         self.bodies.put(record.clone());
@@ -242,7 +226,10 @@ impl Store for RocksStore {
 
     fn expired(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError> {
         let mut ids = Vec::new();
-        let mut entries = self.db.raw_iterator_cf_opt(self.family(Index::Expiry.family()), scan::total_order());
+        // Across prefixes, each of which is one second.
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut entries = self.db.raw_iterator_cf_opt(self.family(Index::Expiry.family()), options);
         entries.seek_to_first();
         while let Some((expiration, position)) = entries.key().and_then(<[u8]>::split_first_chunk::<8>) {
             if ids.len() == max || u64::from_be_bytes(*expiration) > now {

@@ -2,14 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
-use rocksdb::{DBRawIterator, ReadOptions};
-
 use super::super::{Position, Progress, Record, Scan, StoreError};
 use super::RocksStore;
-use super::keys::{EVENTS, IDS};
 use super::merge::Merge;
 use super::plan::{Plan, plan};
+use super::view::View;
 use crate::nostr::EventId;
 
 /// Records fetched in one go.
@@ -59,19 +56,6 @@ impl Window {
     }
 }
 
-/// Stays within the prefix of the last seek, so that filters spare files without it.
-pub fn in_prefix() -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.set_prefix_same_as_start(true);
-    options
-}
-
-pub fn total_order() -> ReadOptions {
-    let mut options = ReadOptions::default();
-    options.set_total_order_seek(true);
-    options
-}
-
 /// Looks at up to `budget` index entries, at least one, and hands matches to `found`.
 pub fn run(
     store: &RocksStore,
@@ -82,16 +66,16 @@ pub fn run(
     if scan.room == 0 {
         return Ok(Progress::Done);
     }
-    let window = Window::of(scan);
+    let (view, window) = (View::of(store), Window::of(scan));
     let mut budget = u64::from(budget.max(1));
     let mut source = match plan(&scan.filter) {
         Plan::Nothing => return Ok(Progress::Done),
-        Plan::Events => return walk_events(store, scan, budget, found),
-        Plan::Ids(ids) => Source::Points(points(store, ids, &window)?.into_iter()),
+        Plan::Events => return walk_events(&view, scan, budget, found),
+        Plan::Ids(ids) => Source::Points(points(&view, ids, &window)?.into_iter()),
         Plan::Ranges(index, prefixes) => {
             // Every range has been looked into once before the first answer is known.
             budget = budget.max(prefixes.len() as u64);
-            Source::Merge(Box::new(Merge::new(store, index, &prefixes, window)?))
+            Source::Merge(Box::new(Merge::new(&view, index, &prefixes, window)?))
         }
     };
     loop {
@@ -100,7 +84,7 @@ pub fn run(
         let Some(last) = positions.last().copied() else {
             return Ok(if budget == 0 { Progress::More } else { Progress::Done });
         };
-        for record in store.records(&positions)?.into_iter().flatten() {
+        for record in view.records(&positions)?.into_iter().flatten() {
             if offer(scan, record, found).is_break() {
                 return Ok(Progress::Done);
             }
@@ -155,15 +139,10 @@ impl Source<'_> {
 }
 
 /// Where those of `ids` that are stored stand, in the order of the walk.
-fn points(store: &RocksStore, ids: &[EventId], window: &Window) -> Result<Vec<Position>, StoreError> {
-    let keys: Vec<&[u8]> = ids.iter().map(|id| &id.0[..]).collect();
-    let values = store.db.batched_multi_get_cf(store.family(IDS), keys, ids.is_sorted());
-    let mut positions = Vec::new();
-    for (id, value) in ids.iter().zip(values) {
-        if let Some(value) = value? {
-            positions.push(Position::new(super::number(&value, "id")?, *id));
-        }
-    }
+fn points(view: &View<'_>, ids: &[EventId], window: &Window) -> Result<Vec<Position>, StoreError> {
+    let created_at = view.created_at(ids)?;
+    let stored = ids.iter().zip(created_at).filter_map(|(id, seconds)| Some(Position::new(seconds?, *id)));
+    let mut positions: Vec<Position> = stored.collect();
     positions.retain(|position| window.holds(*position) && window.is_behind_after(*position));
     positions.sort_unstable();
     if window.ascending {
@@ -174,13 +153,20 @@ fn points(store: &RocksStore, ids: &[EventId], window: &Window) -> Result<Vec<Po
 
 /// For a filter without a condition that has an index: the bodies lie in order of time already.
 fn walk_events(
-    store: &RocksStore,
+    view: &View<'_>,
     scan: &mut Scan,
     budget: u64,
     found: &mut dyn FnMut(Record) -> ControlFlow<()>,
 ) -> Result<Progress, StoreError> {
     let window = Window::of(scan);
-    let mut events = open_events(store, &window);
+    let start = window.start().to_bytes();
+    // An export passes once over everything; it must not push out what subscriptions read.
+    let mut events = view.events(!window.ascending);
+    if window.ascending {
+        events.seek_for_prev(start)
+    } else {
+        events.seek(start)
+    }
     let mut looked_at = 0;
     while let Some((key, value)) = events.item() {
         let position = super::read_position(key)?;
@@ -192,11 +178,7 @@ fn walk_events(
                 return Ok(Progress::More);
             }
             looked_at += 1;
-            let record = match store.bodies.get(&position) {
-                Some(record) => record,
-                None => Record::decode(position, Bytes::copy_from_slice(value))?,
-            };
-            if offer(scan, record, found).is_break() {
+            if offer(scan, view.decode(position, value)?, found).is_break() {
                 return Ok(Progress::Done);
             }
         }
@@ -204,18 +186,4 @@ fn walk_events(
     }
     events.status()?;
     Ok(Progress::Done)
-}
-
-fn open_events<'a>(store: &'a RocksStore, window: &Window) -> DBRawIterator<'a> {
-    let mut options = ReadOptions::default();
-    // An export passes once over everything; it must not push out what subscriptions read.
-    options.fill_cache(!window.ascending);
-    let mut events = store.db.raw_iterator_cf_opt(store.family(EVENTS), options);
-    let start = window.start().to_bytes();
-    if window.ascending {
-        events.seek_for_prev(start)
-    } else {
-        events.seek(start)
-    }
-    events
 }
