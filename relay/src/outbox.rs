@@ -11,6 +11,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+/// What a client that is given much room has to read before its queries rest.
+const HIGH_WATER_BYTES: usize = 1 << 20;
+
 /// One message to a client. Event bodies are shared between all who receive them.
 #[derive(Debug, Clone)]
 pub enum Frame {
@@ -101,6 +104,11 @@ impl Outbox {
     pub fn close(&self, closing: Closing) {
         self.lock().closing.get_or_insert(closing);
         self.wake.notify_one();
+    }
+
+    /// With so many bytes waiting no stored events are added: queries alone never make a client too slow.
+    pub fn high_water(&self) -> usize {
+        HIGH_WATER_BYTES.min(self.max_bytes / 2)
     }
 
     /// Bytes that wait to be sent.

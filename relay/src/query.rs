@@ -18,8 +18,6 @@ use crate::store::{Progress, Record, Scan, Store, StoreError};
 
 /// Index entries looked at in one slice.
 const SLICE: u32 = 512;
-/// A lane rests while its client has this many bytes to read.
-const HIGH_WATER_BYTES: usize = 1 << 20;
 
 /// The queries of one connection.
 #[derive(Debug, Default)]
@@ -141,7 +139,7 @@ impl QueryPool {
     /// Wakes a resting lane whose client has read enough. Called after each write to the client.
     pub fn resume(&self, connection: &Arc<Connection>) {
         let mut lane = connection.lane.lock();
-        if lane.resting && connection.outbox.pending_bytes() < HIGH_WATER_BYTES / 2 {
+        if lane.resting && connection.outbox.pending_bytes() < connection.outbox.high_water() / 2 {
             lane.resting = false;
             lane.active = true;
             drop(lane);
@@ -187,7 +185,7 @@ impl QueryPool {
         if lane.settle() {
             return;
         }
-        if connection.outbox.pending_bytes() >= HIGH_WATER_BYTES {
+        if connection.outbox.pending_bytes() >= connection.outbox.high_water() {
             lane.active = false;
             lane.resting = true;
             drop(lane);
@@ -231,7 +229,7 @@ impl QueryPool {
             let permitted = may_answer(&record.view(), filter, connection, &self.audiences);
             if permitted && (!several || query.sent.insert(record.position.id)) {
                 let frame = Frame::Event { prefix: query.prefix.clone(), body: record.body() };
-                full = connection.outbox.push(frame) >= HIGH_WATER_BYTES;
+                full = connection.outbox.push(frame) >= connection.outbox.high_water();
             }
             room -= u64::from(permitted);
             match full || room == 0 || query.cancelled.load(Ordering::Acquire) {

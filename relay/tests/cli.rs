@@ -249,6 +249,7 @@ fn what_is_not_understood_is_refused() {
     let complaint = |set: &str| world.run(&["info", "--set", set]).fails(1);
     assert!(complaint("relay.prot=1").contains("unknown field `prot`"), "{}", complaint("relay.prot=1"));
     assert!(complaint("relay.port=many").contains("relay.port"), "{}", complaint("relay.port=many"));
+    assert!(world.run(&["demo"]).fails(1).contains("demo and bench read no configuration"));
     let missing = world.run(&["info", "--config", "nowhere.toml"]).fails(1);
     assert!(missing.starts_with("mercato: reading nowhere.toml: No such file"), "{missing}");
     let empty = world.run(&["export"]).fails(1);
@@ -319,7 +320,7 @@ fn the_control_socket_is_private_and_answers_line_by_line() {
     let stream = UnixStream::connect(&socket).expect("it answers");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut answers = BufReader::new(stream.try_clone().expect("a handle"));
-    let mut say = |line: &str| (&stream).write_all(format!("{line}\n").as_bytes()).expect("sent");
+    let say = |line: &str| (&stream).write_all(format!("{line}\n").as_bytes()).expect("sent");
     let mut hear = || {
         let mut line = String::new();
         answers.read_line(&mut line).expect("an answer");

@@ -28,7 +28,7 @@ pub enum Value {
     Text(String),
 }
 
-/// A provider's advert, checked for size by [`Advert::flaw`].
+/// A provider's advert. What is too large is refused at the door.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advert {
     /// Kinds served; of two offers for one kind, the first counts.

@@ -106,7 +106,7 @@ pub enum Effect {
         expires_at_ms: u64,
         /// Where the draw came from: a function of job and attempt.
         seed: u64,
-        /// The terms of the winner's score, then the score and the number of feasible providers.
+        /// The terms of the winner's score, then the score and the number of feasible providers: see [`matching`](crate::matching).
         why: Vec<(&'static str, i64)>,
     },
     /// A lease is over without a result of its own. Told to customer and provider.

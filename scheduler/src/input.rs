@@ -28,7 +28,7 @@ pub enum Feedback {
 /// One thing that happened outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A provider published an advert; it replaces the one before.
+    /// A provider published an advert; it replaces the one before. An advert may be old: it is no sign of life.
     Advertise {
         /// Who.
         provider: ProviderId,

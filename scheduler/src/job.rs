@@ -248,10 +248,27 @@ impl Job {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
+    /// Leases granted so far when none is live. The one that brought the result is not among `attempts`, unless it
+    /// was late.
+    fn last_attempt(&self) -> u32 {
+        match &self.phase {
+            Phase::Ended { end: End::Succeeded { .. }, provider: Some(winner), .. }
+                if self.request.dispatch == Dispatch::Leased && !self.has_tried(*winner) =>
+            {
+                self.next_attempt()
+            }
+            Phase::Queued
+            | Phase::Open
+            | Phase::Leased { .. }
+            | Phase::Running { .. }
+            | Phase::AwaitingPayment { .. }
+            | Phase::Ended { .. } => self.next_attempt() - 1,
+        }
+    }
+
     /// The job as the public sees it.
     pub fn view(&self) -> JobView {
         let lease = self.lease();
-        let used = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
         let (amount_msat, result, winner) = self.payment_and_result();
         JobView {
             job: self.id,
@@ -260,7 +277,7 @@ impl Job {
             status: self.status(),
             provider: lease.map(|lease| lease.provider).or(winner),
             lease: lease.map(|lease| lease.number),
-            attempt: lease.map_or(used, |lease| lease.attempt),
+            attempt: lease.map_or_else(|| self.last_attempt(), |lease| lease.attempt),
             expires_at_ms: self.next_deadline().map(|(at_ms, _)| at_ms),
             deadline_ms: self.terms.deadline_ms,
             amount_msat,

@@ -12,6 +12,7 @@
 //! let (provider, job) = (ProviderId([1; 32]), JobId([2; 32]));
 //! let advert = Advert { kinds: vec![Offer { kind: 5050, price_msat: None }], ..Advert::default() };
 //! scheduler.step(0, Input::Advertise { provider, advert })?;
+//! scheduler.step(0, Input::Online { provider })?;
 //! let request = Request::new(5050);
 //! let step = scheduler.step(1, Input::Request { job, customer: CustomerId([3; 32]), request })?;
 //! assert!(matches!(step.effects.first(), Some(Effect::AnnounceLease { .. })));
@@ -58,7 +59,7 @@ mod index;
 mod input;
 mod job;
 mod lease;
-mod matching;
+pub mod matching;
 mod provider;
 mod record;
 mod refusal;

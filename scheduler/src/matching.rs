@@ -25,7 +25,7 @@ use crate::state::State;
 
 /// Who gets the job, and what an auditor needs to come to the same choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub(crate) struct Choice {
     /// The winner.
     pub provider: ProviderId,
     /// Where the draw came from.

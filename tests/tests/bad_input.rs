@@ -405,7 +405,7 @@ async fn bytes_that_are_no_frames_end_the_connection() -> anyhow::Result<()> {
     let relay = RELAY.get()?;
     // Reserved bits and opcodes, an unmasked frame, a control frame in pieces, a continuation of nothing.
     let frames: [&[u8]; 6] = [
-        &[0xff, 0xff, 0xff, 0xff],
+        &[0xff; 14],
         &[0x83, 0x80, 0, 0, 0, 0],
         &[0x81, 0x01, b'x'],
         &[0x09, 0x80, 0, 0, 0, 0],

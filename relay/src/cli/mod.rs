@@ -25,6 +25,7 @@ mod writing;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use clap::{Args, Parser, Subcommand};
 
 use self::output::ReaderGone;
@@ -96,6 +97,10 @@ impl Source {
         let file = behind.config.or(self.config).or_else(Config::search);
         Config::load(file.as_deref(), &self.set)
     }
+
+    fn is_empty(&self) -> bool {
+        self.config.is_none() && self.set.is_empty()
+    }
 }
 
 /// Runs what the command line asks for. 0: done; 1: failed, and why is on stderr; 2: not understood.
@@ -125,7 +130,12 @@ fn with_causes(error: &anyhow::Error) -> String {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let config = |behind| arguments.source.load(behind);
+    let before = arguments.source;
+    if let Verb::Demo(_) | Verb::Bench(_) = arguments.verb {
+        // They have relays of their own: better refused than not heeded.
+        ensure!(before.is_empty(), "demo and bench read no configuration: leave out what stands before the verb");
+    }
+    let config = |behind| before.load(behind);
     match arguments.verb {
         Verb::Relay(with) => relay::run(config(with.source)?),
         Verb::Import(with) => import::run(&config(with.source)?, with.args),

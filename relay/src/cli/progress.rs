@@ -13,8 +13,8 @@ pub struct Progress(ProgressBar);
 impl Progress {
     /// Counts bytes, of `total` where that is known.
     pub fn bytes(total: Option<u64>) -> Self {
-        let known = "{bar:32} {percent:>3}%  {bytes} of {total_bytes}  {msg}  {eta} left";
-        Self::new(total, known, "{spinner} {bytes}  {msg}  {elapsed}")
+        let known = "{bar:24} {percent:>3}%  {eta} left  {wide_msg}";
+        Self::new(total, known, "{spinner} {binary_bytes}  {elapsed}  {wide_msg}")
     }
 
     /// Counts events, of about `total`. Stays away when the events themselves go to a terminal or a pipe: there the
@@ -23,7 +23,7 @@ impl Progress {
         if !output_is_file() {
             return Self(ProgressBar::hidden());
         }
-        Self::new(Some(total), "{bar:32} {percent:>3}%  {human_pos} of {human_len} events  {eta} left", "")
+        Self::new(Some(total), "{bar:24} {percent:>3}%  {eta} left  {human_pos} of {human_len} events", "")
     }
 
     fn new(total: Option<u64>, known: &str, unknown: &str) -> Self {

@@ -19,7 +19,6 @@ impl Turn<'_> {
             self.record(Fact::Advertised { provider, advert, slots });
             self.wake_for(provider);
         }
-        self.see(provider);
         Ok(())
     }
 

@@ -109,8 +109,11 @@ impl Bench {
         effects
     }
 
+    /// Says its advert just now: the relay tells of both.
     pub fn advertise(&mut self, n: u8, advert: Advert) -> Vec<Effect> {
-        self.step(Input::Advertise { provider: provider(n), advert }).expect("advertised")
+        let mut effects = self.step(Input::Advertise { provider: provider(n), advert }).expect("advertised");
+        effects.extend(self.step(Input::Seen { provider: provider(n) }).expect("seen"));
+        effects
     }
 
     pub fn offline(&mut self, n: u8) -> Vec<Effect> {

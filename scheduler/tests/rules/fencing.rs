@@ -157,3 +157,17 @@ fn lease_numbers_only_grow() {
         last = next;
     }
 }
+
+#[test]
+fn an_ended_job_names_how_many_leases_it_took() {
+    let attempts = |bench: &Bench| bench.scheduler.view(job(1)).expect("it is remembered").attempt;
+    let mut on_time = reassigned();
+    on_time.deliver(1, 2).expect("delivered");
+    assert_eq!(attempts(&on_time), 2);
+    let mut late = reassigned();
+    late.deliver(1, 1).expect("delivered");
+    assert_eq!(attempts(&late), 2);
+    let mut cancelled = reassigned();
+    cancelled.cancel(1, 1).expect("cancelled");
+    assert_eq!(attempts(&cancelled), 2);
+}

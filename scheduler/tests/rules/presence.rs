@@ -79,6 +79,15 @@ fn liveness_without_a_connection_lasts_for_the_window() {
 }
 
 #[test]
+fn an_advert_alone_is_no_sign_of_life() {
+    let mut bench = Bench::new();
+    bench.step(Input::Advertise { provider: provider(1), advert: advert(None) }).expect("advertised");
+    bench.ask(1, request());
+    assert_eq!(bench.status(1), Status::Queued);
+    assert_eq!(leases(&seen(&mut bench, 1)), [(job(1), provider(1))]);
+}
+
+#[test]
 fn being_seen_renews_the_window_in_coarse_steps() {
     let mut bench = Bench::new();
     bench.advertise(1, advert(None));
@@ -95,8 +104,8 @@ fn an_unauthenticated_provider_knows_no_grace() {
     bench.ask(1, request());
     bench.at(1).offline(1);
     bench.step(Input::Restarted).expect("restarted");
-    let lease = bench.scheduler.state().jobs()[&job(1)].lease().cloned();
-    assert_eq!(lease.and_then(|lease| lease.grace_until_ms), None);
+    let lease = bench.scheduler.state().jobs()[&job(1)].lease().expect("it still holds its lease");
+    assert_eq!(lease.grace_until_ms, None);
 }
 
 #[test]

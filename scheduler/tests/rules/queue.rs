@@ -89,8 +89,8 @@ fn ask_many(bench: &mut Bench, jobs: std::ops::Range<u64>, kind: u16, require: &
 #[test]
 fn a_long_queue_is_walked_over_several_steps_to_its_end() {
     let mut bench = Bench::with(Config { jobs_per_customer_max: 20_000, ..config() });
-    ask_many(&mut bench, 0..5_000, KIND, &[requirement("gpu", Op::Has, &[])]);
-    ask_many(&mut bench, 5_000..5_001, KIND, &[]);
+    ask_many(&mut bench, 0..9_000, KIND, &[requirement("gpu", Op::Has, &[])]);
+    ask_many(&mut bench, 9_000..9_001, KIND, &[]);
     let mut effects = bench.online(1, advert(None));
     let mut steps = 0;
     while leases(&effects).is_empty() {
@@ -98,7 +98,7 @@ fn a_long_queue_is_walked_over_several_steps_to_its_end() {
         effects = bench.tick(0);
         steps += 1;
     }
-    assert_eq!(leases(&effects), [(numbered(5_000), provider(1))]);
+    assert_eq!(leases(&effects), [(numbered(9_000), provider(1))]);
     assert!((2..10).contains(&steps), "{steps} steps");
 }
 

@@ -53,7 +53,6 @@ impl Observer {
             Input::Advertise { provider, advert } => {
                 let slots = advert.slots.unwrap_or(1);
                 self.slots.insert(*provider, usize::try_from(slots).expect("small"));
-                self.seen.insert(*provider);
             }
             Input::Unadvertise { provider } => {
                 self.slots.remove(provider);

@@ -138,7 +138,7 @@ impl Relay {
 
     /// Comes back from the journal alone.
     pub fn restore(&mut self, now_ms: u64) -> Result<(), String> {
-        assert!(self.scheduler.is_none() && self.pending.is_empty(), "the relay is up");
+        assert!(self.scheduler.is_none() && self.pending.is_empty(), "the relay is up already");
         self.scheduler = Some(self.restored(self.journal.clone())?);
         self.up_since_ms = now_ms;
         Ok(())

@@ -284,6 +284,10 @@ impl World {
     }
 
     fn commit(&mut self, faulty: bool) -> Done {
+        if self.relay.pending.is_empty() {
+            // A crash came first.
+            return Ok(());
+        }
         let batch = self.relay.commit(&mut self.rng);
         // After the commit and before anyone is told: they learn of it when the relay is back.
         let crashes = faulty && self.rng.chance(1);
@@ -551,9 +555,10 @@ impl World {
         self.act_in(2 * MINUTE, 20 * MINUTE, who, Act::Beat);
         let provider = &self.providers[who];
         let (id, advert) = (provider.id, provider.advert.clone());
-        let input =
-            if self.rng.chance(500) { Input::Advertise { provider: id, advert } } else { Input::Seen { provider: id } };
-        self.send(input);
+        if self.rng.chance(500) {
+            self.send(Input::Advertise { provider: id, advert });
+        }
+        self.send(Input::Seen { provider: id });
     }
 
     fn lie(&mut self, who: usize) {

@@ -66,8 +66,10 @@ impl ChildRelay {
         let log = folder.join("relay.log");
         let child = spawn(folder, &log, port, sets)?;
         let mut relay = Self { child, url: RelayUrl::local(port) };
-        relay.wait_until_it_listens().await.with_context(|| tail(&log))?;
-        Ok(relay)
+        match relay.wait_until_it_listens().await {
+            Ok(()) => Ok(relay),
+            Err(error) => bail!("{error}; its last words:\n{}", tail(&log)),
+        }
     }
 
     /// Its process.
@@ -136,10 +138,11 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
+/// The last lines of a log.
 fn tail(log: &Path) -> String {
     const LINES: usize = 5;
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
-    format!("the relay's last words: {}", last.join("\n"))
+    last.join("\n")
 }

@@ -5,14 +5,18 @@ use std::collections::HashMap;
 
 use super::job::{Job, STATES};
 use crate::cli::reading;
+use crate::clock::now_s;
 use crate::nostr::{EventId, Filter, Pubkey, kind};
 use crate::store::Store;
+
+/// How long a state may be on its way from its signature to the store, in seconds.
+const ON_ITS_WAY_S: u64 = 30;
 
 pub struct Board {
     /// The relay's key: states by others mean nothing.
     own: Pubkey,
     jobs: HashMap<String, Job>,
-    /// Seconds; states older than this have been read.
+    /// Seconds; states dated before this have been read. They may be dated ahead of the clock, never behind it.
     since: u64,
 }
 
@@ -29,14 +33,15 @@ impl Board {
             since: Some(self.since),
             ..Filter::default()
         };
+        let since = now_s().saturating_sub(ON_ITS_WAY_S);
         let mut changed = Vec::new();
         reading::every(store, filter, true, 0, |record| {
             if let Some(job) = Job::read(&record.event()?) {
-                self.since = self.since.max(job.changed_at);
                 changed.extend(self.put(store, job)?);
             }
             Ok(())
         })?;
+        self.since = since;
         Ok(changed)
     }
 
@@ -54,10 +59,11 @@ impl Board {
         Ok(Some(job))
     }
 
-    /// Those that `wanted` names: the unfinished first, then the newest.
+    /// Those that `wanted` names: the unfinished, newest first, then the ended, last ended first.
     pub fn sorted(&self, wanted: impl Fn(&Job) -> bool) -> Vec<&Job> {
         let mut jobs: Vec<&Job> = self.jobs.values().filter(|job| wanted(job)).collect();
-        jobs.sort_unstable_by_key(|job| (job.is_final(), Reverse(job.created_at), &job.job));
+        let time = |job: &Job| if job.is_final() { job.changed_at } else { job.created_at };
+        jobs.sort_unstable_by_key(|job| (job.is_final(), Reverse(time(job)), &job.job));
         jobs
     }
 
