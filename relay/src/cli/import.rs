@@ -55,13 +55,13 @@ pub fn run(config: &Config, args: ImportArgs) -> anyhow::Result<()> {
 
 /// Stores one batch, and counts what became of it.
 fn store(writing: &mut Writing, batch: Vec<Checked>, tally: &mut Tally, progress: &Progress) -> anyhow::Result<()> {
-    let mut events: Vec<Box<Event>> = Vec::with_capacity(batch.len());
+    let mut events: Vec<Event> = Vec::with_capacity(batch.len());
     let mut sent: Vec<(u64, EventId)> = Vec::with_capacity(batch.len());
     for checked in batch {
         match checked.event {
             Ok(event) => {
                 sent.push((checked.line, event.id));
-                events.push(event);
+                events.push(*event);
             }
             Err(fault) => tally.faulty(checked.line, &fault, progress),
         }

@@ -68,7 +68,7 @@ enum Verb {
 
 /// Where the configuration comes from. May stand before the verb, behind it, or both: clap's global arguments would
 /// let the values behind it replace those before.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 struct Source {
     /// Configuration; without it $MERCATO_CONFIG, /etc/mercato/config.toml or ./config.toml, whichever is there first.
     #[arg(long, value_name = "FILE")]

@@ -22,14 +22,14 @@ use crate::writer::{self, Command, WriterHandle};
 /// Where writes go.
 pub enum Writing {
     Relay(Client),
-    Store(StoreWriter),
+    Store(Box<StoreWriter>),
 }
 
 impl Writing {
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         Ok(match Client::connect(&config.store.path)? {
             Some(client) => Self::Relay(client),
-            None => Self::Store(StoreWriter::open(config)?),
+            None => Self::Store(Box::new(StoreWriter::open(config)?)),
         })
     }
 
@@ -43,7 +43,7 @@ impl Writing {
     }
 
     /// Stores up to `WINDOW` events; what became of each, in order.
-    pub fn import(&mut self, events: Vec<Box<Event>>) -> anyhow::Result<Vec<Answer>> {
+    pub fn import(&mut self, events: Vec<Event>) -> anyhow::Result<Vec<Answer>> {
         match self {
             Self::Relay(client) => client.import(&events),
             Self::Store(store) => store.import(events),
@@ -86,12 +86,12 @@ impl StoreWriter {
         Ok(Self { store, limits: config.limits.clone(), handle, thread, runtime })
     }
 
-    fn import(&self, events: Vec<Box<Event>>) -> anyhow::Result<Vec<Answer>> {
+    fn import(&self, events: Vec<Event>) -> anyhow::Result<Vec<Answer>> {
         let now = now_s();
         let mut replies = Vec::with_capacity(events.len());
         for event in events {
             replies.push(match ingest::check_import(&event, &self.limits, now) {
-                Ok(()) => Ok(self.submit(|reply| Command::Import { event, reply })),
+                Ok(()) => Ok(self.submit(|reply| Command::Import { event: Box::new(event), reply })),
                 Err(text) => Err(Answer::Refused(text)),
             });
         }

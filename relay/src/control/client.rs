@@ -58,7 +58,7 @@ impl Client {
     }
 
     /// Has the relay store up to `WINDOW` events, and waits for what it says to each, in order.
-    pub fn import(&mut self, events: &[Box<Event>]) -> anyhow::Result<Vec<Answer>> {
+    pub fn import(&mut self, events: &[Event]) -> anyhow::Result<Vec<Answer>> {
         // The relay takes in a window without waiting for its answers to be read.
         ensure!(events.len() <= WINDOW, "more than {WINDOW} events at once");
         for event in events {

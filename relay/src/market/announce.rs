@@ -73,8 +73,10 @@ fn state(view: &JobView) -> Draft {
     tags.push(tag("status", [view.status.as_str()]));
     tags.push(tag("customer", [hex(&view.customer.0)]));
     tags.extend(view.provider.map(|provider| tag("provider", [hex(&provider.0)])));
-    if let Some(lease) = view.lease {
+    if view.attempt > 0 {
         tags.push(tag("attempt", [view.attempt.to_string()]));
+    }
+    if let Some(lease) = view.lease {
         tags.push(tag("lease", [lease.to_string()]));
         tags.extend(view.expires_at_ms.map(|at_ms| tag("lease_deadline", [seconds(at_ms).to_string()])));
     }
