@@ -273,10 +273,7 @@ impl Config {
         }
         let market = &self.market;
         ensure!(market.attempts >= 1, "market.attempts must be 1 or more");
-        ensure!(
-            market.attempts <= market.max_attempts,
-            "market.attempts must not be above market.max_attempts"
-        );
+        ensure!(market.attempts <= market.max_attempts, "market.attempts must not be above market.max_attempts");
         ensure!(market.slots >= 1, "market.slots must be 1 or more");
         ensure!(market.slots <= market.max_slots, "market.slots must not be above market.max_slots");
         Ok(())
@@ -308,10 +305,7 @@ impl LimitsConfig {
     pub fn message(&self) -> MessageLimits {
         MessageLimits {
             max_filters: self.max_filters,
-            filter: FilterLimits {
-                max_elements: self.max_filter_elements,
-                max_tags: self.max_filter_tags,
-            },
+            filter: FilterLimits { max_elements: self.max_filter_elements, max_tags: self.max_filter_tags },
         }
     }
 }
@@ -337,8 +331,7 @@ impl TryFrom<String> for Network {
 
     fn try_from(text: String) -> Result<Self, String> {
         let (address, bits) = text.split_once('/').unwrap_or((&text, ""));
-        let address: IpAddr =
-            address.parse().map_err(|_| format!("{text} is not a network, as 10.0.0.0/8"))?;
+        let address: IpAddr = address.parse().map_err(|_| format!("{text} is not a network, as 10.0.0.0/8"))?;
         let width = if address.is_ipv4() { 32 } else { 128 };
         let bits = if bits.is_empty() { Ok(width) } else { bits.parse() };
         match bits {

@@ -67,18 +67,14 @@ fn answer(request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>)
 fn document(shared: &Shared) -> Answer {
     let body = info::document(&shared.config, shared.own).to_string();
     let mut answer = Response::new(Full::from(body));
-    answer
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/nostr+json"));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/nostr+json"));
     answer
 }
 
 fn text(status: StatusCode, body: &'static str) -> Answer {
     let mut answer = Response::new(Full::from(body));
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
@@ -92,9 +88,11 @@ fn with_cors(mut answer: Answer) -> Answer {
 
 fn is_upgrade(headers: &HeaderMap) -> bool {
     let says = |name, word: &str| {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
-        })
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(word)))
     };
     says(header::CONNECTION, "upgrade") && says(header::UPGRADE, "websocket")
 }

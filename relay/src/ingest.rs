@@ -7,12 +7,7 @@ use crate::nostr::{Event, Pubkey};
 /// Refuses an event that the relay's limits do not allow; the text starts with a machine prefix.
 ///
 /// `authenticated` are the keys that the client has proved to hold, `now` is in seconds.
-pub fn check(
-    event: &Event,
-    limits: &LimitsConfig,
-    authenticated: &[Pubkey],
-    now: u64,
-) -> Result<(), String> {
+pub fn check(event: &Event, limits: &LimitsConfig, authenticated: &[Pubkey], now: u64) -> Result<(), String> {
     if event.kind == kind::AUTH {
         return Err("invalid: an authentication event is sent by AUTH".to_owned());
     }
@@ -62,9 +57,7 @@ fn check_time(event: &Event, limits: &LimitsConfig, now: u64) -> Result<(), Stri
     }
     let past = match event.retention() {
         Retention::Ephemeral => limits.ephemeral_past_s,
-        Retention::Regular | Retention::Replaceable | Retention::Addressable => {
-            limits.created_at_past_s
-        }
+        Retention::Regular | Retention::Replaceable | Retention::Addressable => limits.created_at_past_s,
     };
     if past > 0 && event.created_at < now.saturating_sub(past) {
         return Err("invalid: created_at too early".to_owned());

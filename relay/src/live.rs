@@ -88,12 +88,7 @@ impl Live {
 
     /// From now on the subscription gets every matching event with a sequence above the returned one;
     /// a query for stored events up to that sequence leaves no gap and no double.
-    pub fn subscribe(
-        &self,
-        connection: &Arc<Connection>,
-        prefix: Arc<str>,
-        filters: Arc<[Filter]>,
-    ) -> (Slot, u64) {
+    pub fn subscribe(&self, connection: &Arc<Connection>, prefix: Arc<str>, filters: Arc<[Filter]>) -> (Slot, u64) {
         let mut index = self.lock();
         let after = self.committed.load(Ordering::Acquire);
         let slot = index.free.pop().unwrap_or_else(|| {
@@ -146,11 +141,7 @@ impl Index {
     }
 
     /// Calls `act` for every place at which `filter` is to be found.
-    fn for_each_posting(
-        &mut self,
-        filter: &Filter,
-        mut act: impl FnMut(&mut HashMap<u64, Vec<u32>>, u64),
-    ) {
+    fn for_each_posting(&mut self, filter: &Filter, mut act: impl FnMut(&mut HashMap<u64, Vec<u32>>, u64)) {
         let rarest_tag = filter.tags.iter().min_by_key(|(_, values)| values.len());
         let keys: Vec<u64> = if let Some(ids) = &filter.ids {
             ids.iter().map(|id| self.key(Condition::Id(&id.0))).collect()

@@ -106,13 +106,7 @@ impl QueryPool {
         max_limit: u64,
         threads: usize,
     ) -> std::io::Result<Arc<Self>> {
-        let pool = Arc::new(Self {
-            queue: Mutex::default(),
-            wake: Condvar::new(),
-            store,
-            audiences,
-            max_limit,
-        });
+        let pool = Arc::new(Self { queue: Mutex::default(), wake: Condvar::new(), store, audiences, max_limit });
         for number in 0..threads {
             let pool = pool.clone();
             std::thread::Builder::new().name(format!("query-{number}")).spawn(move || pool.work())?;

@@ -170,11 +170,8 @@ impl Reader<'_> {
 }
 
 /// Sends what waits in the outbox, and a ping now and then, until the connection is to end.
-async fn write<S>(
-    mut sink: SplitSink<WebSocketStream<S>, Message>,
-    connection: &Arc<Connection>,
-    shared: &Shared,
-) where
+async fn write<S>(mut sink: SplitSink<WebSocketStream<S>, Message>, connection: &Arc<Connection>, shared: &Shared)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let period = Duration::from_secs(shared.config.relay.ping_s);

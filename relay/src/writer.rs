@@ -368,8 +368,7 @@ impl Open<'_> {
 
     fn delete(&mut self, filter: Filter) -> u64 {
         let mut ids = Vec::new();
-        let mut scan =
-            Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: u64::MAX, now: 0 };
+        let mut scan = Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: u64::MAX, now: 0 };
         let mut collect = |record: Record| {
             ids.push(record.position.id);
             std::ops::ControlFlow::Continue(())

@@ -3,14 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use mercato::nostr::json::{Cursor, quote};
-use mercato::nostr::{
-    ClientMessage, Event, EventError, Filter, FilterLimits, MessageError, MessageLimits, message,
-};
+use mercato::nostr::{ClientMessage, Event, EventError, Filter, FilterLimits, MessageError, MessageLimits, message};
 use proptest::prelude::*;
 use secp256k1::Keypair;
 
-const LIMITS: MessageLimits =
-    MessageLimits { max_filters: 3, filter: FilterLimits { max_elements: 100, max_tags: 3 } };
+const LIMITS: MessageLimits = MessageLimits { max_filters: 3, filter: FilterLimits { max_elements: 100, max_tags: 3 } };
 
 fn key(byte: u8) -> Keypair {
     Keypair::from_secret_bytes([byte; 32]).expect("a small number is a valid key")

@@ -95,8 +95,10 @@ impl World {
     }
 
     fn tag(&mut self) -> Vec<String> {
-        let mut tag = vec![(*self.rng.pick(&TAG_NAMES)).to_owned()];
-        if self.rng.percent(95) {
+        let name = *self.rng.pick(&TAG_NAMES);
+        let mut tag = vec![name.to_owned()];
+        // NIP-01 does not say what a `d` without a value is called.
+        if name == "d" || self.rng.percent(95) {
             tag.push(self.tag_value());
         }
         if self.rng.percent(20) {
@@ -166,6 +168,11 @@ impl World {
             filter.insert("limit".to_owned(), json!(self.rng.below(12)));
         }
         Value::Object(filter)
+    }
+
+    /// An ephemeral event, which no filter of `filter` names by its kind.
+    pub fn fence(&mut self) -> Event {
+        Draft::new(20_000).content(self.rng.word().to_string()).sign(&Keys::generate())
     }
 
     fn any_event(&mut self) -> Option<Event> {

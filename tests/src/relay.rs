@@ -118,6 +118,11 @@ impl Relay {
         self.child.id()
     }
 
+    /// Where it runs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The folder of the store of a relay that runs in `folder`.
     pub fn store_in(folder: &Path) -> PathBuf {
         folder.join("store")

@@ -135,21 +135,14 @@ impl Event {
 
     /// Checks the BIP-340 signature over the id.
     pub fn verify_signature(&self) -> Result<(), EventError> {
-        let key = secp256k1::XOnlyPublicKey::from_byte_array(self.pubkey.0)
-            .map_err(|_| EventError::Signature)?;
+        let key = secp256k1::XOnlyPublicKey::from_byte_array(self.pubkey.0).map_err(|_| EventError::Signature)?;
         secp256k1::schnorr::Signature::from_byte_array(self.signature)
             .verify(&self.id.0, &key)
             .map_err(|_| EventError::Signature)
     }
 
     /// Builds and signs an event. `tags` are written in order, `created_at` is in seconds.
-    pub fn sign(
-        key: &secp256k1::Keypair,
-        created_at: u64,
-        kind: u16,
-        tags: &[Vec<String>],
-        content: &str,
-    ) -> Self {
+    pub fn sign(key: &secp256k1::Keypair, created_at: u64, kind: u16, tags: &[Vec<String>], content: &str) -> Self {
         let mut packed = Tags::default();
         packed.canonical.push('[');
         for (at, tag) in tags.iter().enumerate() {
@@ -165,8 +158,7 @@ impl Event {
             }
             packed.canonical.push(']');
             packed.note(tag.first().map_or("", |s| s), tag.get(1).map(|s| s.as_str()));
-            packed.longest_value =
-                packed.longest_value.max(tag.iter().skip(1).map(String::len).max().unwrap_or(0));
+            packed.longest_value = packed.longest_value.max(tag.iter().skip(1).map(String::len).max().unwrap_or(0));
         }
         packed.canonical.push(']');
         let content = super::json::quote(content);
@@ -264,10 +256,7 @@ fn once<T>(slot: &mut Option<T>, name: &'static str, value: T) -> Result<(), Eve
     }
 }
 
-fn hex_member<const N: usize>(
-    name: &'static str,
-    cursor: &mut Cursor<'_>,
-) -> Result<[u8; N], EventError> {
+fn hex_member<const N: usize>(name: &'static str, cursor: &mut Cursor<'_>) -> Result<[u8; N], EventError> {
     hex::decode(cursor.string()?.raw).ok_or(EventError::NotHex(name, 2 * N))
 }
 

@@ -106,10 +106,7 @@ impl Filter {
             && self.authors.as_ref().is_none_or(|keys| keys.binary_search(event.pubkey).is_ok())
             && self.ids.as_ref().is_none_or(|ids| ids.binary_search(event.id).is_ok())
             && self.tags.iter().all(|(name, values)| {
-                event
-                    .index_tags
-                    .named(*name)
-                    .any(|value| values.binary_search_by(|v| v.as_ref().cmp(value)).is_ok())
+                event.index_tags.named(*name).any(|value| values.binary_search_by(|v| v.as_ref().cmp(value)).is_ok())
             })
     }
 

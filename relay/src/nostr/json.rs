@@ -211,8 +211,8 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            let offset = memchr2(b'"', b'\\', &bytes[self.at..])
-                .ok_or(JsonError { what: "unterminated string", at: start })?;
+            let offset =
+                memchr2(b'"', b'\\', &bytes[self.at..]).ok_or(JsonError { what: "unterminated string", at: start })?;
             self.at += offset;
             if bytes[self.at] == b'"' {
                 break;
@@ -229,8 +229,7 @@ impl<'a> Cursor<'a> {
             return Err(JsonError { what: "control character in a string", at: start });
         }
         // An escape may be followed by the first byte of a longer character, never end inside one.
-        let raw =
-            self.text.get(start..end).ok_or(JsonError { what: "bad escape in a string", at: start })?;
+        let raw = self.text.get(start..end).ok_or(JsonError { what: "bad escape in a string", at: start })?;
         Ok(RawStr { raw, escaped })
     }
 
@@ -285,16 +284,12 @@ impl<'a> Cursor<'a> {
         }
         let text = &self.text[start..self.at];
         let number = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
-        let valid = matches!(text, "true" | "false" | "null")
-            || (number && text.parse::<f64>().is_ok());
+        let valid = matches!(text, "true" | "false" | "null") || (number && text.parse::<f64>().is_ok());
         if valid { Ok(()) } else { Err(JsonError { what: "expected a value", at: start }) }
     }
 
     /// Calls `each` with the cursor before every element of an array.
-    pub fn array<E: From<JsonError>>(
-        &mut self,
-        mut each: impl FnMut(&mut Self) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn array<E: From<JsonError>>(&mut self, mut each: impl FnMut(&mut Self) -> Result<(), E>) -> Result<(), E> {
         self.expect(b'[', "expected an array")?;
         if self.take(b']') {
             return Ok(());

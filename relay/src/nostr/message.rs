@@ -95,8 +95,7 @@ fn read_req(cursor: &mut Cursor<'_>, limits: MessageLimits) -> Result<ClientMess
         if filters.len() == limits.max_filters {
             return Err(refuse(format!("a REQ may hold {} filters at most", limits.max_filters)));
         }
-        let filter = Filter::read(cursor, limits.filter)
-            .map_err(|error: FilterError| refuse(error.to_string()))?;
+        let filter = Filter::read(cursor, limits.filter).map_err(|error: FilterError| refuse(error.to_string()))?;
         filters.push(filter);
     }
     if filters.is_empty() {
@@ -110,9 +109,7 @@ fn read_subscription(cursor: &mut Cursor<'_>) -> Result<String, MessageError> {
     let id = cursor.string()?.decode()?.into_owned();
     match id.chars().count() {
         1..=MAX_SUBSCRIPTION_ID => Ok(id),
-        _ => Err(MessageError::Malformed(format!(
-            "a subscription id has 1 to {MAX_SUBSCRIPTION_ID} characters"
-        ))),
+        _ => Err(MessageError::Malformed(format!("a subscription id has 1 to {MAX_SUBSCRIPTION_ID} characters"))),
     }
 }
 

@@ -65,7 +65,8 @@ pub struct Common {
     #[arg(long, global = true, requires = "url")]
     pid: Option<u32>,
     /// Setting of the relay that is started; may stand several times
-    #[arg(long, global = true, value_name = "KEY=VALUE", conflicts_with = "url")]
+    // Not named as the one before the verb: clap would hand it up there.
+    #[arg(id = "relay_set", long = "set", global = true, value_name = "KEY=VALUE", conflicts_with = "url")]
     set: Vec<String>,
     /// Another seed gives other events: a relay that is measured twice should not know them
     #[arg(long, global = true, default_value_t = 1)]
