@@ -120,9 +120,10 @@ fn upgrade(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Sha
         // hyper's wrapper is left behind: an idle connection then costs its socket and its session.
         match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => {
-                let stream = parts.io.into_inner();
-                let socket =
-                    WebSocketStream::from_partially_read(stream, parts.read_buf.to_vec(), Role::Server, config).await;
+                let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
+                // A view of hyper's whole buffer: kept, it would cost more than all else of an idle connection.
+                drop(parts.read_buf);
+                let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, config).await;
                 shared.converse(socket, host, admitted).await;
             }
             Err(upgraded) => {

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -42,6 +42,8 @@ pub struct Live {
     index: Mutex<Index>,
     /// Sequence of the newest event that is in the store. Delivery follows behind it.
     committed: AtomicU64,
+    /// How many subscriptions are open.
+    open: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -77,20 +79,28 @@ enum Condition<'a> {
 impl Live {
     /// `committed` is the sequence of the newest event that is in the store already.
     pub fn new(committed: u64) -> Self {
-        Self { index: Mutex::default(), committed: AtomicU64::new(committed) }
+        Self { index: Mutex::default(), committed: AtomicU64::new(committed), open: AtomicUsize::new(0) }
     }
 
     /// Says that everything up to `sequence` is in the store. Called before anybody is told so: who has heard OK
     /// and subscribes finds the event among the stored ones, delivered or not.
     pub fn committed(&self, sequence: u64) {
-        self.committed.fetch_max(sequence, Ordering::AcqRel);
+        self.committed.fetch_max(sequence, Ordering::SeqCst);
+    }
+
+    /// Whether nobody waits for anything. What was said to be `committed` before need not be published then: who
+    /// subscribes from now on finds it in the store.
+    pub fn is_idle(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
     }
 
     /// From now on the subscription gets every matching event with a sequence above the returned one;
     /// a query for stored events up to that sequence leaves no gap and no double.
     pub fn subscribe(&self, connection: &Arc<Connection>, prefix: Arc<str>, filters: Arc<[Filter]>) -> (Slot, u64) {
         let mut index = self.lock();
-        let after = self.committed.load(Ordering::Acquire);
+        // Counted before the sequence is read: either the writer sees the subscription, or it the writer's commit.
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let after = self.committed.load(Ordering::SeqCst);
         let slot = index.free.pop().unwrap_or_else(|| {
             index.subscriptions.push(None);
             index.subscriptions.len() as u32 - 1
@@ -106,6 +116,7 @@ impl Live {
     pub fn unsubscribe(&self, slot: Slot) {
         let mut index = self.lock();
         let Some(subscription) = index.subscriptions[slot.0 as usize].take() else { return };
+        self.open.fetch_sub(1, Ordering::SeqCst);
         for filter in subscription.filters.iter() {
             index.for_each_posting(filter, |postings, key| {
                 if let Some(slots) = postings.get_mut(&key) {
@@ -135,9 +146,7 @@ impl Live {
 
 impl Index {
     fn key(&self, condition: Condition<'_>) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        condition.hash(&mut hasher);
-        hasher.finish()
+        self.hasher.hash_one(condition)
     }
 
     /// Calls `act` for every place at which `filter` is to be found.
@@ -192,11 +201,11 @@ impl Subscription {
         if publication.sequence <= self.after {
             return false;
         }
-        let matching = self.filters.iter().filter(|filter| filter.matches(&publication.view));
-        matching.into_iter().any(|filter| match &publication.reach {
+        let may_get = |filter: &Filter| match &publication.reach {
             Reach::Everyone => true,
             Reach::Named(named) => filter.names_events() || self.connection.holds_any(named),
             Reach::Only(key) => self.connection.holds_any(&[*key]),
-        })
+        };
+        self.filters.iter().any(|filter| filter.matches(&publication.view) && may_get(filter))
     }
 }

@@ -24,7 +24,7 @@ use crate::policy::rate::{self, Rates};
 use crate::query::QueryPool;
 use crate::session::{self, Rules, Session};
 use crate::store::Store;
-use crate::writer::{self, MarketSeat, WriterHandle};
+use crate::writer::{self, MarketSeat, Upkeep, WriterHandle};
 use crate::{http, websocket};
 
 /// How long a stop waits for clients to take what is queued for them.
@@ -64,8 +64,8 @@ impl Relay {
         let live = Arc::new(Live::new(store.last_sequence()));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let queries = QueryPool::start(store.clone(), audiences.clone(), config.limits.max_limit, threads)?;
-        let pending = config.limits.max_pending_events;
-        let (writer, writer_thread) = writer::start(store.clone(), seat, audiences, live.clone(), pending)?;
+        let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeps: true };
+        let (writer, writer_thread) = writer::start(store.clone(), seat, audiences, live.clone(), upkeep)?;
         let host = (!config.relay.url.is_empty()).then(|| session::host_of(&config.relay.url));
         let rules = Rules { limits: config.limits.clone(), rates: Rates::new(&config.limits), host };
         let shared = Arc::new(Shared {

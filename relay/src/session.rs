@@ -156,7 +156,7 @@ impl Session {
             return Err("invalid: the challenge is not the one this connection was given".to_owned());
         }
         let host = self.rules.host.as_deref().unwrap_or(&self.host);
-        if !tag(&tags, "relay").is_some_and(|url| host_of(url) == host_of(host)) {
+        if tag(&tags, "relay").is_none_or(|url| host_of(url) != host_of(host)) {
             return Err(format!("invalid: the relay tag does not name this relay, {host}"));
         }
         event.verify_signature().map_err(|error| format!("invalid: {error}"))

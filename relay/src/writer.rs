@@ -25,6 +25,8 @@ const GROUP: usize = 1_000;
 const GROUPS_UNDELIVERED: usize = 64;
 /// Expired events removed in one group.
 const SWEEP: usize = 500;
+/// Events removed by one command, so that its commit stays small.
+const DELETED_AT_ONCE: u64 = 5_000;
 /// How often expired events are looked for.
 const SWEEP_PERIOD_MS: u64 = 10_000;
 
@@ -35,7 +37,7 @@ pub enum Command {
     Publish { event: Box<Event>, reply: Reply },
     /// Store an event of the past: no market, no delivery.
     Import { event: Box<Event>, reply: oneshot::Sender<Imported> },
-    /// Remove what matches, without a trace.
+    /// Remove what matches, without a trace, up to a bound; once more until it answers 0.
     Delete { filter: Filter, reply: oneshot::Sender<Result<u64, String>> },
     /// A connection has proved to hold a key.
     Connected(Pubkey),
@@ -84,16 +86,17 @@ pub fn start(
     market: Option<MarketSeat>,
     audiences: Arc<Audiences>,
     live: Arc<Live>,
-    max_pending: usize,
+    upkeep: Upkeep,
 ) -> std::io::Result<(WriterHandle, JoinHandle<()>)> {
-    let (commands, queue) = mpsc::channel(max_pending);
+    let (commands, queue) = mpsc::channel(upkeep.max_pending);
     let (groups, committed) = sync_channel(GROUPS_UNDELIVERED);
     let delivery = {
         let (store, live) = (store.clone(), live.clone());
         std::thread::Builder::new().name("live".to_owned()).spawn(move || deliver(&live, &*store, &committed))?
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut writer = Writer { store, market, audiences, live, groups, next_sweep_ms: now_ms() };
+    let next_sweep_ms = if upkeep.sweeps { now_ms() } else { u64::MAX };
+    let mut writer = Writer { store, market, audiences, live, groups, next_sweep_ms };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
         runtime.block_on(writer.run(queue));
         drop(writer);
@@ -101,6 +104,15 @@ pub fn start(
         let _ = delivery.join();
     })?;
     Ok((WriterHandle(commands), thread))
+}
+
+/// How a writer keeps house.
+#[derive(Debug, Clone, Copy)]
+pub struct Upkeep {
+    /// Commands that may wait; who sends more waits too.
+    pub max_pending: usize,
+    /// Whether it removes events that have expired (NIP-40), as a relay must; an import keeps what it is given.
+    pub sweeps: bool,
 }
 
 /// The market with the way to build it anew from the store.
@@ -133,7 +145,14 @@ struct Writer {
 struct Group {
     answers: Vec<Answer>,
     publications: Vec<Stored>,
-    deliveries: Vec<Delivery>,
+    deliveries: Vec<Handed>,
+}
+
+/// A request that a new leaseholder may see from now on.
+struct Handed {
+    delivery: Delivery,
+    /// When, in the order of storing: subscriptions opened later find it among the stored events.
+    sequence: u64,
 }
 
 enum Answer {
@@ -182,14 +201,14 @@ impl Writer {
                 for answer in group.answers.drain(..) {
                     answer.tell();
                 }
-                if !(group.publications.is_empty() && group.deliveries.is_empty()) {
+                if !(self.live.is_idle() || group.publications.is_empty() && group.deliveries.is_empty()) {
                     // Live delivery ends only after the writer.
                     let _ = self.groups.send(group);
                 }
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed, its events are refused");
-                group.answers.extend(commands.drain(..).filter_map(Answer::to));
+                group.answers.extend(commands.drain(..).filter_map(Answer::for_unbegun));
                 for answer in group.answers.drain(..) {
                     answer.fail();
                 }
@@ -335,6 +354,10 @@ impl Open<'_> {
     }
 
     fn keep_output(&mut self, output: Output) {
+        for delivery in output.deliveries {
+            let sequence = self.txn.next_sequence();
+            self.group.deliveries.push(Handed { delivery, sequence });
+        }
         for entry in &output.journal {
             self.note(|txn| txn.append_journal(entry));
         }
@@ -346,7 +369,6 @@ impl Open<'_> {
                 tracing::error!(id = %event.id, ?admission, "an event of the market itself was not kept");
             }
         }
-        self.group.deliveries.extend(output.deliveries);
     }
 
     fn import(&mut self, event: &Event, market: &mut Option<MarketSeat>) -> Imported {
@@ -368,7 +390,8 @@ impl Open<'_> {
 
     fn delete(&mut self, filter: Filter) -> u64 {
         let mut ids = Vec::new();
-        let mut scan = Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: u64::MAX, now: 0 };
+        let mut scan =
+            Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: DELETED_AT_ONCE, now: 0 };
         let mut collect = |record: Record| {
             ids.push(record.position.id);
             std::ops::ControlFlow::Continue(())
@@ -416,7 +439,7 @@ enum Judged {
 
 impl Answer {
     /// For a command that was never begun.
-    fn to(command: Command) -> Option<Self> {
+    fn for_unbegun(command: Command) -> Option<Self> {
         match command {
             Command::Publish { event, reply } => Some(Self::Event { reply, id: event.id, verdict: Ok("") }),
             Command::Import { reply, .. } => Some(Self::Import { reply, outcome: Imported::Stored }),
@@ -429,7 +452,7 @@ impl Answer {
         // A caller that has gone away does not want its answer.
         match self {
             Self::Event { reply: Reply::Connection(connection), id, verdict } => {
-                let text = verdict.as_ref().map_or_else(String::as_str, |text| text);
+                let text = verdict.as_ref().unwrap_or_else(String::as_str);
                 connection.outbox.text(message::ok(&id, verdict.is_ok(), text));
             }
             Self::Event { reply: Reply::Call(call), verdict, .. } => drop(call.send(verdict.map(drop))),
@@ -452,8 +475,8 @@ impl Answer {
 fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
     while let Ok(Group { publications, deliveries, .. }) = committed.recv() {
         let mut outgoing = Vec::with_capacity(publications.len() + deliveries.len());
-        let handed: Vec<(Record, Pubkey)> = deliveries.iter().filter_map(|d| request(store, d)).collect();
-        let newest = publications.iter().map(|stored| stored.sequence).max();
+        let handed: Vec<(Record, &Handed)> =
+            deliveries.iter().filter_map(|handed| Some((request(store, &handed.delivery)?, handed))).collect();
         let (events, reaches): (Vec<_>, Vec<_>) =
             publications.into_iter().map(|stored| ((stored.event, stored.sequence), stored.reach)).unzip();
         outgoing.extend(events.iter().zip(reaches).map(|((event, sequence), reach)| Publication {
@@ -462,25 +485,20 @@ fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
             sequence: *sequence,
             reach,
         }));
-        outgoing.extend(handed.iter().map(|(record, to)| Publication {
+        outgoing.extend(handed.iter().map(|(record, handed)| Publication {
             view: record.view(),
             body: record.body(),
-            // A request is news to its leaseholder when the lease is, however long it has been stored.
-            sequence: newest.unwrap_or(record.sequence),
-            reach: Reach::Only(*to),
+            sequence: handed.sequence,
+            reach: Reach::Only(handed.delivery.to),
         }));
         live.publish(&outgoing);
     }
 }
 
-/// The request that a new leaseholder may see from now on.
-fn request(store: &dyn Store, delivery: &Delivery) -> Option<(Record, Pubkey)> {
-    match store.get(&delivery.job) {
-        Ok(record) => record.map(|record| (record, delivery.to)),
-        Err(error) => {
-            // The lease carries the request too: the leaseholder can still work.
-            tracing::error!(%error, job = %delivery.job, "a leased request could not be read");
-            None
-        }
-    }
+fn request(store: &dyn Store, delivery: &Delivery) -> Option<Record> {
+    store.get(&delivery.job).unwrap_or_else(|error| {
+        // The lease carries the request too: the leaseholder can still work.
+        tracing::error!(%error, job = %delivery.job, "a leased request could not be read");
+        None
+    })
 }

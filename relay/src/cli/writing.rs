@@ -8,7 +8,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 use super::storage::{self, Commits};
-use crate::clock::now_s;
 use crate::config::{Config, LimitsConfig};
 use crate::control::client::Client;
 use crate::control::{Answer, WINDOW};
@@ -17,7 +16,7 @@ use crate::live::Live;
 use crate::nostr::{Event, Filter};
 use crate::store::Store;
 use crate::store::rocks::RocksStore;
-use crate::writer::{self, Command, WriterHandle};
+use crate::writer::{self, Command, Upkeep, WriterHandle};
 
 /// Where writes go.
 pub enum Writing {
@@ -81,16 +80,16 @@ impl StoreWriter {
     fn open(config: &Config) -> anyhow::Result<Self> {
         let store = Arc::new(storage::open_to_write(config, Commits::SyncedAtEnd)?);
         let live = Arc::new(Live::new(store.last_sequence()));
-        let (handle, thread) = writer::start(store.clone(), None, Arc::default(), live, WINDOW)?;
+        let (handle, thread) =
+            writer::start(store.clone(), None, Arc::default(), live, Upkeep { max_pending: WINDOW, sweeps: false })?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         Ok(Self { store, limits: config.limits.clone(), handle, thread, runtime })
     }
 
     fn import(&self, events: Vec<Event>) -> anyhow::Result<Vec<Answer>> {
-        let now = now_s();
         let mut replies = Vec::with_capacity(events.len());
         for event in events {
-            replies.push(match ingest::check_import(&event, &self.limits, now) {
+            replies.push(match ingest::check_import(&event, &self.limits) {
                 Ok(()) => Ok(self.submit(|reply| Command::Import { event: Box::new(event), reply })),
                 Err(text) => Err(Answer::Refused(text)),
             });
@@ -103,8 +102,14 @@ impl StoreWriter {
     }
 
     fn delete(&self, filter: Filter) -> anyhow::Result<u64> {
-        let removed = self.submit(|reply| Command::Delete { filter, reply });
-        removed.blocking_recv().context("the writer has ended")?.map_err(|text| anyhow!(text))
+        let mut total = 0;
+        loop {
+            let removed = self.submit(|reply| Command::Delete { filter: filter.clone(), reply });
+            match removed.blocking_recv().context("the writer has ended")?.map_err(|text| anyhow!(text))? {
+                0 => return Ok(total),
+                removed => total += removed,
+            }
+        }
     }
 
     fn submit<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {

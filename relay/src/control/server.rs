@@ -15,7 +15,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::line::{Line, Splitter};
 use super::{Answer, Info, Request, WINDOW};
-use crate::clock::now_s;
 use crate::ingest;
 use crate::nostr::{Event, Filter, FilterLimits};
 use crate::relay::{Relay, Shared};
@@ -158,12 +157,16 @@ impl Host {
             Ok(filter) => filter,
             Err(error) => return Answer::Error(error.to_string()),
         };
-        let (reply, removed) = oneshot::channel();
-        self.shared.writer.send(Command::Delete { filter, reply }).await;
-        match removed.await {
-            Ok(Ok(removed)) => Answer::Deleted(removed),
-            Ok(Err(text)) => Answer::Error(text),
-            Err(_) => Answer::Error(STOPPING.to_owned()),
+        let mut total = 0;
+        loop {
+            let (reply, removed) = oneshot::channel();
+            self.shared.writer.send(Command::Delete { filter: filter.clone(), reply }).await;
+            match removed.await {
+                Ok(Ok(0)) => return Answer::Deleted(total),
+                Ok(Ok(removed)) => total += removed,
+                Ok(Err(text)) => return Answer::Error(text),
+                Err(_) => return Answer::Error(STOPPING.to_owned()),
+            }
         }
     }
 
@@ -182,7 +185,7 @@ impl Host {
         let Line::Whole(bytes) = line else { return Err("the event is too large".to_owned()) };
         let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
         let event = Event::parse(text).map_err(|error| error.to_string())?;
-        ingest::check_import(&event, &self.shared.config.limits, now_s())?;
+        ingest::check_import(&event, &self.shared.config.limits)?;
         Ok(Box::new(event))
     }
 }

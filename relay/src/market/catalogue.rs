@@ -10,7 +10,7 @@ use mercato_scheduler::{Advert, CAPS_MAX, OFFERS_MAX};
 
 use super::advert;
 use crate::nostr::{Event, EventId, Filter, Pubkey, kind};
-use crate::store::{Progress, Scan, Store, StoreError};
+use crate::store::{Progress, Record, Scan, Store, StoreError};
 
 /// Adverts that count for one provider.
 pub const ADVERTS_MAX: usize = 64;
@@ -158,19 +158,42 @@ fn stored_adverts(store: &dyn Store, provider: &Pubkey, now_s: u64) -> Result<Ve
     find(store, filter, ADVERTS_MAX as u64, now_s)
 }
 
+/// Adds the authors of the newest adverts in the store until there are `max`.
+pub fn advertisers(
+    store: &dyn Store,
+    now_s: u64,
+    max: usize,
+    authors: &mut BTreeSet<Pubkey>,
+) -> Result<(), StoreError> {
+    let filter = Filter { kinds: Some(vec![kind::PROVIDER_ADVERT]), ..Filter::default() };
+    each(store, filter, u64::MAX, now_s, |record| {
+        if authors.len() >= max {
+            return ControlFlow::Break(());
+        }
+        authors.insert(record.pubkey);
+        ControlFlow::Continue(())
+    })
+}
+
 /// Every stored event that a filter finds, up to `room`.
 pub fn find(store: &dyn Store, filter: Filter, room: u64, now_s: u64) -> Result<Vec<Event>, StoreError> {
+    let mut records = Vec::new();
+    each(store, filter, room, now_s, |record| {
+        records.push(record);
+        ControlFlow::Continue(())
+    })?;
+    records.iter().map(Record::event).collect()
+}
+
+fn each(
+    store: &dyn Store,
+    filter: Filter,
+    room: u64,
+    now_s: u64,
+    mut found: impl FnMut(Record) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
     const BUDGET: u32 = 1_024;
     let mut scan = Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room, now: now_s };
-    let mut records = Vec::new();
-    loop {
-        let progress = store.scan(&mut scan, BUDGET, &mut |record| {
-            records.push(record);
-            ControlFlow::Continue(())
-        })?;
-        match progress {
-            Progress::More => {}
-            Progress::Done => return records.iter().map(|record| record.event()).collect(),
-        }
-    }
+    while store.scan(&mut scan, BUDGET, &mut found)? == Progress::More {}
+    Ok(())
 }

@@ -61,7 +61,7 @@ impl Market {
         let row = self.scheduler.state().providers().get(&provider);
         let known = row.and_then(|row| Some((row.advert.as_ref()?, row.slots)));
         match self.catalogue.union(pubkey) {
-            // The scheduler would find nothing new either, but take it for a sign of life.
+            // The scheduler would find nothing new either.
             Some(union) if known == Some((&union, self.slots(&union))) => {}
             Some(advert) => {
                 if let Err(refusal) = self.step(now_ms, Input::Advertise { provider, advert }, output) {

@@ -25,7 +25,7 @@ mod subject;
 mod tag;
 mod uncommitted;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use mercato_scheduler::{
@@ -314,10 +314,13 @@ impl Market {
         self.audiences.replace(restricted.collect::<HashMap<_, _>>());
     }
 
-    /// Reads the adverts of every provider that has any. They may have changed while the relay was away.
+    /// Reads the adverts of every provider that has any. They may have changed while the relay was away, or have been
+    /// imported.
     fn restore_catalogue(&mut self, now_ms: u64, output: &mut Output) -> Result<(), StoreError> {
         let rows = self.scheduler.state().providers().values();
-        let advertised: Vec<Pubkey> = rows.filter(|row| row.advert.is_some()).map(|row| Pubkey(row.id.0)).collect();
+        let known = rows.filter(|row| row.advert.is_some()).map(|row| Pubkey(row.id.0));
+        let mut advertised: BTreeSet<Pubkey> = known.collect();
+        catalogue::advertisers(&*self.store, now_ms / 1_000, self.config.max_providers, &mut advertised)?;
         for provider in advertised {
             self.catalogue.load(&*self.store, &provider, now_ms / 1_000)?;
             self.advertise(now_ms, &provider, output);

@@ -176,7 +176,7 @@ pub fn notes(count: u64) -> Vec<String> {
     (0..count).map(note).collect()
 }
 
-/// Real events, which lie beside the project on its developers' machines only; without those that have expired.
+/// Real events, which lie beside the project on its developers' machines only.
 pub fn real() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
     let read = |name| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
@@ -184,9 +184,14 @@ pub fn real() -> Vec<String> {
     if text.is_empty() {
         eprintln!("no real events in {}: only generated ones are tested", folder.display());
     }
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Without those that have expired, which a relay does not serve.
+pub fn lasting(mut lines: Vec<String>) -> Vec<String> {
     let now = mercato::clock::now_s();
-    let is_live = |line: &&str| !Event::parse(line).expect("a real event").is_expired(now);
-    text.lines().filter(is_live).map(str::to_owned).collect()
+    lines.retain(|line| !Event::parse(line).expect("an event").is_expired(now));
+    lines
 }
 
 pub fn json(lines: &str) -> Vec<Value> {
