@@ -452,7 +452,10 @@ impl Answer {
         // A caller that has gone away does not want its answer.
         match self {
             Self::Event { reply: Reply::Connection(connection), id, verdict } => {
-                let text = verdict.as_ref().unwrap_or_else(String::as_str);
+                let text = match &verdict {
+                    Ok(text) => *text,
+                    Err(text) => text,
+                };
                 connection.outbox.text(message::ok(&id, verdict.is_ok(), text));
             }
             Self::Event { reply: Reply::Call(call), verdict, .. } => drop(call.send(verdict.map(drop))),
