@@ -33,6 +33,10 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// How long a client that is being closed has to take what waits for it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
+/// How long the greeting waits for the client's first message. Some clients (those on go-nostr, for one) lose what comes
+/// in one packet with the handshake's answer; who speaks has read that.
+const GREETING_DELAY: Duration = Duration::from_millis(50);
+
 /// tungstenite's own buffers, kept small: a relay has many connections that say nothing.
 pub fn config(max_message_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
@@ -76,10 +80,16 @@ impl Reader<'_> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let mut actions = Vec::new();
+        let mut first = timeout(GREETING_DELAY, stream.next()).await.ok();
         self.session.on_open(&mut actions);
         self.perform(&mut actions).await;
         let patience = Duration::from_secs(2 * self.shared.config.relay.ping_s);
-        while let Ok(Some(received)) = timeout(patience, stream.next()).await {
+        loop {
+            let next = match first.take() {
+                Some(next) => next,
+                None => timeout(patience, stream.next()).await.unwrap_or(None),
+            };
+            let Some(received) = next else { return };
             match received {
                 Ok(Message::Text(text)) => self.session.on_text(&text, crate::clock::now_s(), &mut actions),
                 Ok(Message::Binary(_)) => self.session.on_binary(&mut actions),

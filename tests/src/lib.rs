@@ -1,6 +1,10 @@
 //! What the end-to-end tests share: the real binary under a harness, a small client that hides nothing,
 //! and naive twins of what the relay does cleverly.
 //!
+//! `tests/` has a file for each subject, and in it a test for each claim; what a test needs of the environment it
+//! says when that is missing. `$MERCATO_SEED` repeats a random run, `$MERCATO_KILLS` says how often `chaos` kills the
+//! relay, `$NAK` names a nak to drive.
+//!
 //! Nothing here uses the relay's own code: events are signed and hashed by the `nostr` crate, and JSON
 //! is read by `serde_json`, so that a mistake in the relay has no double here.
 
