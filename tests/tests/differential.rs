@@ -99,6 +99,20 @@ fn generated(count: usize) -> Vec<Event> {
 }
 
 #[tokio::test]
+async fn events_imported_beside_a_running_relay_are_served_at_once() -> anyhow::Result<()> {
+    let relay = settings().start()?;
+    let mut client = Client::connect(&relay).await?;
+    let events = generated(100);
+    let path = format!("store.path={}", Relay::store_in(relay.folder()).display());
+    run_verb(&["import", "--set", &path], &to_jsonl(&events))?;
+    let mut twin = Store::default();
+    for event in &events {
+        twin.insert(event);
+    }
+    compare(&mut client, &twin, &json!({})).await.map(drop)
+}
+
+#[tokio::test]
 async fn what_is_exported_is_what_was_stored() -> anyhow::Result<()> {
     let (mut relay, twin) = imported(&generated(300))?;
     relay.stop()?;

@@ -6,6 +6,7 @@
 mod bench;
 mod delete;
 mod demo;
+mod descriptors;
 mod duration;
 mod export;
 mod import;

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::descriptors;
 use super::npub::npub;
 use super::storage::{self, Commits};
 use crate::config::Config;
@@ -16,8 +17,12 @@ use crate::policy::Policies;
 use crate::relay::Relay;
 use crate::store::Store;
 
+/// Descriptors that are not connections: RocksDB's files, logs and sockets.
+const FILES_OF_STORE: u64 = 1_024;
+
 pub fn run(config: Config) -> anyhow::Result<()> {
     start_log();
+    check_descriptors(&config);
     let store = Arc::new(storage::open_to_write(&config, Commits::Durable)?);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if config.relay.threads > 0 {
@@ -28,6 +33,18 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     // A stop in good order leaves nothing running; one at once waits for nothing.
     runtime.shutdown_background();
     served
+}
+
+/// Says beforehand what would otherwise be refused connections later.
+fn check_descriptors(config: &Config) {
+    let wanted = config.limits.max_connections as u64 + FILES_OF_STORE;
+    match descriptors::raise_limit() {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            "{limit} open files are allowed, limits.max_connections needs {wanted}: raise LimitNOFILE or ulimit -n"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit on open files could not be raised"),
+    }
 }
 
 fn start_log() {
