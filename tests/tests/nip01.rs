@@ -91,6 +91,20 @@ async fn a_broken_signature_id_or_hash_is_refused_as_invalid() -> anyhow::Result
 }
 
 #[tokio::test]
+async fn who_has_heard_ok_finds_the_event_among_the_stored_ones() -> anyhow::Result<()> {
+    let relay = RELAY.get()?;
+    let (mut client, mut other) = (Client::connect(&relay).await?, Client::connect(&relay).await?);
+    let keys = Keys::generate();
+    for number in 0..200 {
+        let event = Draft::note(format!("{number}")).sign(&keys);
+        client.store(&event).await?;
+        // It may not come after EOSE, as if it were news.
+        assert_eq!(other.query_ids([json!({"ids": [event.id]})]).await?, [event.id], "after {number}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn stored_events_end_with_eose_and_come_newest_first() -> anyhow::Result<()> {
     let relay = RELAY.get()?;
     let mut client = Client::connect(&relay).await?;
