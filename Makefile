@@ -20,7 +20,7 @@ demo: deps ## Show a relay, a customer and providers at work
 # The tests start the real binary, so it is built first.
 test: test-deps ## Run every test
 	cargo build --release --locked --workspace
-	cargo test --release --locked --workspace
+	cargo test --release --locked --workspace --no-fail-fast
 
 bench: deps ## Run the benchmarks
 	cargo bench --locked --workspace

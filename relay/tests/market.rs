@@ -4,7 +4,7 @@
 mod market_world;
 
 use market_world::{START_S, World, pubkey, someone, tag, value};
-use mercato::market::Market;
+use mercato::market::{Delivery, Market};
 use mercato::nostr::{Event, EventId, Pubkey};
 use mercato::store::memory::MemoryStore;
 use mercato::store::{Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
@@ -202,8 +202,19 @@ fn a_lease_tells_all_that_a_provider_needs() {
     assert_eq!(value(lease, "seed").unwrap().len(), 16);
     assert_eq!(lease.pubkey, world.keys.public());
     assert_eq!(lease.expiration, None, "an expiration would remove the lease from the store");
-    assert_eq!(world.deliveries.len(), 1);
-    assert_eq!((world.deliveries[0].job, world.deliveries[0].to), (request.id, pubkey(ALICE)));
+    assert_eq!(world.deliveries, [], "who is leased a request as it comes gets it as it comes");
+}
+
+#[test]
+fn a_request_is_delivered_to_a_later_leaseholder_who_could_not_see_it_before() {
+    let mut world = World::new();
+    let job = ask(&mut world, vec![]).unwrap();
+    world.say(ALICE, 31990, tags!["k", 5050]).unwrap();
+    assert_eq!(world.deliveries, [Delivery { job, to: pubkey(ALICE) }]);
+    let named = ask(&mut world, tags!["p", pubkey(BOB)]).unwrap();
+    world.say(BOB, 31990, tags!["k", 5050]).unwrap();
+    assert_eq!(world.state(named).1, Some(pubkey(BOB)));
+    assert_eq!(world.deliveries, [], "a provider that the request names has seen it");
 }
 
 #[test]
@@ -242,7 +253,7 @@ fn a_job_goes_from_queue_to_result_and_its_state_says_so() {
     let state = world.stored_state(job).unwrap();
     let expected = tags![
         "d", job; "e", job; "k", 5050; "p", pubkey(CUSTOMER); "p", pubkey(ALICE); "status", "succeeded";
-        "customer", pubkey(CUSTOMER); "provider", pubkey(ALICE);
+        "customer", pubkey(CUSTOMER); "provider", pubkey(ALICE); "attempt", 1;
         "deadline", START_S + 3_600; "result", result
     ];
     assert_eq!(state.tags(), expected);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use mercato_tests::client::Client;
-use mercato_tests::event::{Draft, Event};
+use mercato_tests::event::{Draft, Event, now_s};
 use mercato_tests::http::relay_key;
 use mercato_tests::market::{LEASES, Lease, advert, request};
 use mercato_tests::random::Rng;
@@ -163,7 +163,7 @@ impl Worker {
         client.authenticate(&self.keys).await?;
         client.store(&self.advert).await?;
         let own = self.keys.public_key().to_hex();
-        for event in client.subscribe(LEASES, [json!({"kinds": [7000], "#p": [own]})]).await? {
+        for event in client.subscribe(LEASES, [json!({"kinds": [7000], "#p": [own], "since": recently()})]).await? {
             self.hear(&event)?;
         }
         loop {
@@ -288,10 +288,8 @@ async fn watch(arena: &Arena, client: &mut Client, relay_key: &str) -> anyhow::R
             arena.fault(format!("{error:#}"));
         }
     };
-    let filters = [
-        json!({"authors": [relay_key], "kinds": [7000]}),
-        json!({"authors": [relay_key], "kinds": [30383], "limit": 0}),
-    ];
+    let told = json!({"authors": [relay_key], "kinds": [7000], "since": recently()});
+    let filters = [told, json!({"authors": [relay_key], "kinds": [30383], "limit": 0})];
     let mut book = Book::default();
     for event in oldest_first(client.subscribe("watch", filters).await?) {
         report(book.note(&event).map(drop));
@@ -307,6 +305,12 @@ async fn watch(arena: &Arena, client: &mut Client, relay_key: &str) -> anyhow::R
             _ => book.check_state(&event),
         });
     }
+}
+
+/// Before anything that still matters to a job that is open. Who comes back after each of many kills and reads
+/// everything from the beginning would soon do nothing else.
+fn recently() -> u64 {
+    now_s() - 60
 }
 
 /// In the order of leases as far as the stored events tell it: ends last.
@@ -369,14 +373,21 @@ async fn wait_for_ends(
     }
 }
 
-/// Every job has one end, and a result that is there if it succeeded.
+/// Every job has one end, a result that is there if it succeeded, and leases of which all but the winner's were
+/// withdrawn, none of them given twice.
 async fn check_ends(client: &mut Client, relay_key: &str, jobs: &[String]) -> anyhow::Result<()> {
+    let mut book = Book::default();
     for chunk in jobs.chunks(CHUNK / 4) {
         let events = client.query([json!({"authors": [relay_key], "kinds": [7000], "#e": chunk})]).await?;
+        for event in oldest_first(events.clone()) {
+            book.note(&event)?;
+        }
         let ends: Vec<&Event> = events.iter().filter(|event| event.value("end").is_some()).collect();
         for job in chunk {
             let of_job: Vec<_> = ends.iter().filter(|end| end.value("e") == Some(job)).collect();
             ensure!(of_job.len() == 1, "{job} has {} ends", of_job.len());
+            let left = book.jobs.get(job).map(|page| page.leases.values().filter(|withdrawn| !**withdrawn).count());
+            ensure!(left <= Some(1), "{job} ended with {left:?} leases that were not withdrawn");
         }
         let results: Vec<String> = ends.iter().filter_map(|end| end.value("result")).map(str::to_owned).collect();
         check_served(client, &results).await.context("results")?;
@@ -391,7 +402,8 @@ fn settings() -> mercato_tests::relay::Settings {
         .set("market.disconnect_grace_s", 1)
         .set("market.restart_grace_s", 2)
         .set("market.run_timeout_s", 5)
-        // A job that every provider has let down waits in vain: it must end all the same.
+        // A job that every provider has let down waits in vain, and so does one whose silent leaseholder is given time
+        // anew by each restart: they must end all the same.
         .set("market.job_timeout_s", 20)
 }
 

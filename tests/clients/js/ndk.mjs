@@ -12,15 +12,11 @@ const signer = NDKPrivateKeySigner.generate()
 const author = (await signer.user()).pubkey
 const ndk = new NDK({ explicitRelayUrls: [process.argv[2]], signer, enableOutboxModel: false })
 ndk.relayAuthDefaultPolicy = NDKRelayAuthPolicies.signIn({ ndk })
-const authenticated = promised()
-ndk.pool.on('relay:authed', authenticated.resolve)
 
 const note = (content, tags = []) => new NDKEvent(ndk, { kind: 1, content, tags })
 const fromRelay = { cacheUsage: NDKSubscriptionCacheUsage.ONLY_RELAY }
 
 await step('connect', () => ndk.connect(5_000))
-// It answers the challenge that the relay sends on connect by itself.
-await step('authenticate', () => authenticated.promise)
 
 const first = note('quotes " and crabs \u{1F980}\n', [['t', 'ndk']])
 await step('publish', async () => {
@@ -49,6 +45,8 @@ await step('subscribe live', async () => {
   subscription.stop()
 })
 
+// NDK answers the relay's challenge by itself. Its own event for that is not always raised; that the relay takes what it
+// takes from the authenticated author only is the better proof.
 await step('a protected event after authentication', async () => {
   const relays = await note('for me to publish only', [['-']]).publish()
   check(relays.size === 1, `published to ${relays.size} relays`)
