@@ -22,8 +22,9 @@ test: test-deps ## Run every test
 	cargo build --release --locked --workspace
 	cargo test --release --locked --workspace --no-fail-fast
 
-bench: deps ## Run the benchmarks
-	cargo bench --locked --workspace
+SCENARIO ?= publish --connections 10
+bench: deps ## Measure a relay of our own: make bench SCENARIO="jobs --rate 100"
+	cargo run --release --locked --package mercato -- bench $(SCENARIO)
 
 fmt: ## Format the code
 	cargo fmt --all
@@ -51,6 +52,6 @@ $(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json | test-packages
 	npm ci --no-audit --no-fund --prefix $(JS)
 	@touch $@
 
-NAK_VERSION ?= latest
+NAK_VERSION ?= v0.9.1
 nak: ## Build the client nak for the tests that use it; needs Go
 	GOBIN=$(CURDIR)/tests/clients/bin go install github.com/fiatjaf/nak@$(NAK_VERSION)

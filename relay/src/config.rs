@@ -69,7 +69,7 @@ pub struct LimitsConfig {
     pub max_limit: u64,
     /// Bytes waiting for one client before it is closed as too slow.
     pub max_outbound_bytes: usize,
-    /// Events of all clients waiting for the writer before new ones are refused.
+    /// Events of all clients waiting for the writer; who publishes more is read more slowly.
     pub max_pending_events: usize,
     /// How far ahead of the clock `created_at` may be.
     pub created_at_future_s: u64,

@@ -33,7 +33,7 @@ fn run_script(script: &str) -> anyhow::Result<()> {
         modules.display()
     );
     let relay = RELAY.get()?;
-    let output = Command::new("node").arg(folder.join(script)).arg(relay.url()).output();
+    let output = Command::new("node").arg(folder.join(script)).arg(relay.url()).env("DEBUG", "ndk:*").output();
     check(&output.context("node cannot be started; `make test` installs it")?)
 }
 
