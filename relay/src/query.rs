@@ -278,6 +278,8 @@ impl LaneState {
     fn settle(&mut self) -> bool {
         if self.waiting.is_empty() {
             self.active = false;
+            // Most connections ask once and then listen.
+            self.waiting = VecDeque::new();
         }
         !self.active
     }

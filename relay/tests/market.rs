@@ -448,7 +448,7 @@ fn a_leased_request_is_for_its_parties_until_it_ends() {
     let (mut world, job) = passed_on();
     let seen = |world: &World| [CUSTOMER, ALICE, BOB, MALLORY].map(|who| world.may_see(job, who));
     assert_eq!(seen(&world), [true, true, true, false]);
-    assert!(world.audiences.is_restricted(&job));
+    assert!(world.audiences.of(&job).is_some());
     world.restart();
     assert_eq!(seen(&world), [true, true, true, false]);
     world.say(BOB, 6050, tags!["e", job]).unwrap();

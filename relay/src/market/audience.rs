@@ -28,11 +28,6 @@ impl Audiences {
         self.read().get(id).map(|audience| audience.iter().copied().collect())
     }
 
-    /// Whether this is the id of a request that not everybody may see.
-    pub fn is_restricted(&self, id: &EventId) -> bool {
-        self.read().contains_key(id)
-    }
-
     /// Restricts a request to these keys.
     pub(super) fn restrict(&self, job: EventId, audience: HashSet<Pubkey>) {
         self.write().insert(job, audience);

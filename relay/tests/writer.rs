@@ -1,0 +1,226 @@
+//! The writer when the disk lets it down: nothing is acknowledged, and the market forgets what never happened.
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mercato::clock::{now_ms, now_s};
+use mercato::config::MarketConfig;
+use mercato::connection::Connection;
+use mercato::live::Live;
+use mercato::market::{Audiences, Market, MarketKeys};
+use mercato::nostr::{Event, EventId, Filter, Pubkey};
+use mercato::outbox::Frame;
+use mercato::store::memory::MemoryStore;
+use mercato::store::{Admission, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
+use mercato::writer::{self, Command, MarketSeat, Reply, Upkeep, WriterHandle};
+use secp256k1::Keypair;
+use tokio::sync::oneshot;
+
+/// A store whose disk fills up and is cleared again.
+#[derive(Debug, Default)]
+struct Full {
+    inner: MemoryStore,
+    is_full: AtomicBool,
+}
+
+struct FullTransaction<'a> {
+    inner: Box<dyn Transaction + 'a>,
+    is_full: &'a AtomicBool,
+}
+
+impl Store for Full {
+    fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError> {
+        self.inner.get(id)
+    }
+
+    fn is_deleted(&self, id: &EventId, author: &Pubkey) -> Result<bool, StoreError> {
+        self.inner.is_deleted(id, author)
+    }
+
+    fn scan(
+        &self,
+        scan: &mut Scan,
+        budget: u32,
+        found: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<Progress, StoreError> {
+        self.inner.scan(scan, budget, found)
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        Ok(Box::new(FullTransaction { inner: self.inner.begin()?, is_full: &self.is_full }))
+    }
+
+    fn journal(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.inner.journal()
+    }
+
+    fn expired(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError> {
+        self.inner.expired(now, max)
+    }
+
+    fn last_sequence(&self) -> u64 {
+        self.inner.last_sequence()
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.inner.stats()
+    }
+}
+
+impl Transaction for FullTransaction<'_> {
+    fn admit(&self, event: &Event) -> Result<Admission, StoreError> {
+        self.inner.admit(event)
+    }
+
+    fn insert(&mut self, event: &Event) -> Result<u64, StoreError> {
+        self.inner.insert(event)
+    }
+
+    fn next_sequence(&mut self) -> u64 {
+        self.inner.next_sequence()
+    }
+
+    fn remove(&mut self, id: &EventId) -> Result<bool, StoreError> {
+        self.inner.remove(id)
+    }
+
+    fn append_journal(&mut self, entry: &[u8]) -> Result<(), StoreError> {
+        self.inner.append_journal(entry)
+    }
+
+    fn clear_journal(&mut self) -> Result<(), StoreError> {
+        self.inner.clear_journal()
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        match self.is_full.load(Ordering::SeqCst) {
+            true => Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into()),
+            false => self.inner.commit(),
+        }
+    }
+}
+
+struct Running {
+    store: Arc<Full>,
+    live: Arc<Live>,
+    writer: WriterHandle,
+    thread: JoinHandle<()>,
+}
+
+fn start() -> Running {
+    let store = Arc::new(Full::default());
+    let (keys, audiences) = (MarketKeys::ephemeral().expect("a key"), Arc::new(Audiences::default()));
+    let restore = {
+        let (store, audiences) = (store.clone(), audiences.clone());
+        move || {
+            let (config, journal) = (MarketConfig::default(), store.journal()?.into_iter());
+            let (keys, audiences) = (keys.clone(), audiences.clone());
+            Ok(Market::restore(&config, keys, audiences, journal, now_ms(), store.clone())?)
+        }
+    };
+    let seat = MarketSeat::new(Box::new(restore)).expect("an empty market");
+    let live = Arc::new(Live::new(0));
+    let upkeep = Upkeep { max_pending: 100, sweeps: true };
+    let started = writer::start(store.clone(), Some(seat), audiences, live.clone(), upkeep);
+    let (writer, thread) = started.expect("threads");
+    Running { store, live, writer, thread }
+}
+
+impl Running {
+    async fn publish(&self, event: &Event) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(Command::Publish { event: Box::new(event.clone()), reply: Reply::Call(reply) }).await;
+        answer.await.expect("every event is answered")
+    }
+
+    /// How many stored events have this kind.
+    fn count(&self, kind: u16) -> usize {
+        let filter = Filter { kinds: Some(vec![kind]), ..Filter::default() };
+        let mut scan = Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: 100, now: 0 };
+        let mut count = 0;
+        let mut found = |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        };
+        self.store.scan(&mut scan, 10_000, &mut found).expect("the store reads");
+        count
+    }
+
+    async fn stop(self) {
+        self.writer.stop().await;
+        self.thread.join().expect("the writer ends well");
+    }
+}
+
+fn event(who: u8, kind: u16, tags: &[[&str; 2]]) -> Event {
+    let tags: Vec<_> = tags.iter().map(|tag| tag.iter().map(|part| (*part).to_owned()).collect()).collect();
+    Event::sign(&Keypair::from_secret_bytes([who; 32]).expect("a key"), now_s(), kind, &tags, "")
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_acknowledges_nothing_and_leaves_no_job_behind() {
+    let running = start();
+    let (advert, request) = (event(1, 31990, &[["d", ""], ["k", "5050"]]), event(2, 5050, &[["i", "x"]]));
+    running.publish(&advert).await.expect("stored");
+    running.store.is_full.store(true, Ordering::SeqCst);
+    let told = running.publish(&request).await.expect_err("the disk is full");
+    assert!(told.starts_with("error: "), "{told}");
+    assert_eq!((running.count(5050), running.count(7000), running.count(30383)), (0, 0, 0));
+
+    running.store.is_full.store(false, Ordering::SeqCst);
+    // A market that still knew the job would refuse it as known already.
+    running.publish(&request).await.expect("stored at last");
+    assert_eq!((running.count(5050), running.count(7000), running.count(30383)), (1, 1, 1));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_stayed_connected_through_a_failed_commit_still_counts_as_online() {
+    let running = start();
+    let (advert, request) = (event(1, 31990, &[["d", ""], ["k", "5050"]]), event(2, 5050, &[]));
+    running.publish(&advert).await.expect("stored");
+    running.writer.send(Command::Connected(advert.pubkey)).await;
+    running.store.is_full.store(true, Ordering::SeqCst);
+    running.publish(&event(3, 1, &[])).await.expect_err("the disk is full");
+    running.store.is_full.store(false, Ordering::SeqCst);
+    running.publish(&request).await.expect("stored");
+    let lease = Filter { kinds: Some(vec![7000]), ..Filter::default() };
+    let mut scan = Scan { filter: lease, ascending: false, after: None, max_sequence: u64::MAX, room: 1, now: 0 };
+    let mut why = Vec::new();
+    let mut found = |record: Record| {
+        let tags = record.event().expect("an event").tags();
+        why = tags.into_iter().find(|tag| tag[0] == "why").expect("a lease says why");
+        ControlFlow::Break(())
+    };
+    running.store.scan(&mut scan, 10_000, &mut found).expect("the store reads");
+    let online = why.iter().position(|term| term == "online").expect("a term of the score");
+    assert_eq!(why[online + 1], "1000");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_stored_and_delivered_before_the_writer_ends() {
+    let running = start();
+    let client = Arc::new(Connection::new(0, SocketAddr::from(([127, 0, 0, 1], 1)), 1 << 20));
+    let all: Arc<[Filter]> = Arc::from([Filter { kinds: Some(vec![1]), ..Filter::default() }]);
+    running.live.subscribe(&client, "s".into(), all);
+    let notes: Vec<Event> = (1..=50).map(|who| event(who, 1, &[])).collect();
+    for note in &notes {
+        let reply = Reply::Connection(client.clone());
+        running.writer.send(Command::Publish { event: Box::new(note.clone()), reply }).await;
+    }
+    let count = running.store.clone();
+    running.stop().await;
+    assert_eq!(count.last_sequence(), 50);
+    let mut frames = Vec::new();
+    while frames.len() < 100 {
+        let taken = tokio::time::timeout(Duration::from_secs(5), client.outbox.take(&mut frames, 1 << 20));
+        taken.await.expect("50 answers and 50 events");
+    }
+    let bodies = frames.iter().filter(|frame| matches!(frame, Frame::Event { .. })).count();
+    assert_eq!(bodies, 50);
+}
