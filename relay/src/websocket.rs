@@ -82,9 +82,9 @@ impl Reader<'_> {
         let mut actions = Vec::new();
         let mut first = timeout(GREETING_DELAY, stream.next()).await.ok();
         self.session.on_open(&mut actions);
-        self.perform(&mut actions).await;
         let patience = Duration::from_secs(2 * self.shared.config.relay.ping_s);
         loop {
+            self.perform(&mut actions).await;
             let next = match first.take() {
                 Some(next) => next,
                 None => timeout(patience, stream.next()).await.unwrap_or(None),
@@ -97,7 +97,6 @@ impl Reader<'_> {
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_)) => {}
                 Err(error) => return self.complain(&error).await,
             }
-            self.perform(&mut actions).await;
         }
     }
 

@@ -120,6 +120,10 @@ fn a_message_that_cannot_be_served_says_what_about() {
     let id = "0".repeat(64);
     let named = parse(&format!("[\"EVENT\",{{\"id\":\"{id}\",\"kind\":\"x\"}}]"));
     assert!(matches!(named, Err(MessageError::Event { .. })), "{named:?}");
+    let whole = String::from_utf8(sample().body().to_vec()).expect("UTF-8");
+    let longer = parse(&format!("[\"EVENT\",{whole},1]"));
+    assert!(matches!(longer, Err(MessageError::Event { .. })), "{longer:?}");
+    assert!(matches!(parse("[\"REQ\",\"s\",{}]]"), Err(MessageError::Filter { .. })));
 }
 
 #[test]

@@ -58,9 +58,19 @@ impl ClientMessage {
                 return Err(MessageError::Malformed(format!("unknown verb {shown}")));
             }
         };
-        cursor.expect(b']', "expected ]")?;
-        cursor.end()?;
-        Ok(message)
+        match cursor.expect(b']', "expected ]").and_then(|()| cursor.end()) {
+            Ok(()) => Ok(message),
+            Err(error) => Err(message.spoilt(error)),
+        }
+    }
+
+    /// The refusal of a message that was good until its end.
+    fn spoilt(self, error: JsonError) -> MessageError {
+        match self {
+            Self::Event(event) | Self::Auth(event) => MessageError::Event { id: event.id, error: error.into() },
+            Self::Req { subscription, .. } => MessageError::Filter { subscription, error: error.to_string() },
+            Self::Close { .. } => error.into(),
+        }
     }
 }
 
