@@ -208,7 +208,10 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed, its events are refused");
-                group.answers.extend(commands.drain(..).filter_map(Answer::for_unbegun));
+                for command in commands.drain(..) {
+                    self.note_presence(&command);
+                    group.answers.extend(Answer::for_unbegun(command));
+                }
                 for answer in group.answers.drain(..) {
                     answer.fail();
                 }
@@ -243,6 +246,16 @@ impl Writer {
         match open.fault {
             Some(fault) => Err(fault),
             None => open.txn.commit(),
+        }
+    }
+
+    /// Who is connected stays true whatever the disk does; the market that is about to go hands it on.
+    fn note_presence(&mut self, command: &Command) {
+        let Some(seat) = &mut self.market else { return };
+        match command {
+            Command::Connected(pubkey) => drop(seat.market.on_connected(now_ms(), pubkey)),
+            Command::Disconnected(pubkey) => drop(seat.market.on_disconnected(now_ms(), pubkey)),
+            Command::Publish { .. } | Command::Import { .. } | Command::Delete { .. } | Command::Stop => {}
         }
     }
 

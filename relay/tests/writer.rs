@@ -25,6 +25,8 @@ use tokio::sync::oneshot;
 struct Full {
     inner: MemoryStore,
     is_full: AtomicBool,
+    /// Not even a transaction can be opened.
+    is_shut: AtomicBool,
 }
 
 struct FullTransaction<'a> {
@@ -51,6 +53,9 @@ impl Store for Full {
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        if self.is_shut.load(Ordering::SeqCst) {
+            return Err(std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem).into());
+        }
         Ok(Box::new(FullTransaction { inner: self.inner.begin()?, is_full: &self.is_full }))
     }
 
@@ -179,14 +184,23 @@ async fn a_commit_that_fails_acknowledges_nothing_and_leaves_no_job_behind() {
 }
 
 #[tokio::test]
-async fn a_provider_that_stayed_connected_through_a_failed_commit_still_counts_as_online() {
+async fn a_provider_that_connected_before_a_failed_commit_still_counts_as_online() {
+    check_online_after(|store| &store.is_full).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_connected_while_no_transaction_could_be_opened_counts_as_online() {
+    check_online_after(|store| &store.is_shut).await;
+}
+
+async fn check_online_after(fault: fn(&Full) -> &AtomicBool) {
     let running = start();
     let (advert, request) = (event(1, 31990, &[["d", ""], ["k", "5050"]]), event(2, 5050, &[]));
     running.publish(&advert).await.expect("stored");
+    fault(&running.store).store(true, Ordering::SeqCst);
     running.writer.send(Command::Connected(advert.pubkey)).await;
-    running.store.is_full.store(true, Ordering::SeqCst);
-    running.publish(&event(3, 1, &[])).await.expect_err("the disk is full");
-    running.store.is_full.store(false, Ordering::SeqCst);
+    running.publish(&event(3, 1, &[])).await.expect_err("the disk is at fault");
+    fault(&running.store).store(false, Ordering::SeqCst);
     running.publish(&request).await.expect("stored");
     let lease = Filter { kinds: Some(vec![7000]), ..Filter::default() };
     let mut scan = Scan { filter: lease, ascending: false, after: None, max_sequence: u64::MAX, room: 1, now: 0 };

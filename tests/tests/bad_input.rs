@@ -123,11 +123,23 @@ async fn what_is_no_message_gets_a_notice() -> anyhow::Result<()> {
         "[\"EVENT\",{\"id\":\"\\",
         "[\"CLOSE\",\"\\é\"]",
         "\u{0}",
-        "[\"REQ\",\"a\",{\"kinds\":[1]}",
     ];
     for text in texts {
         check(&mut client, text, Answer::Notice).await?;
     }
+    check_neighbours(&relay).await
+}
+
+#[tokio::test]
+async fn a_message_that_is_spoilt_at_its_end_is_answered_by_what_it_was_about() -> anyhow::Result<()> {
+    let relay = RELAY.get()?;
+    let mut client = Client::connect(&relay).await?;
+    let event = Draft::note("spoilt").sign(&Keys::generate());
+    for end in ["", "]]", ",1]", "} x"] {
+        check(&mut client, &format!("[\"REQ\",\"a\",{{\"kinds\":[1]}}{end}"), Answer::Closed).await?;
+        check(&mut client, &format!("[\"EVENT\",{}{end}", event.to_json()), Answer::OkFalse).await?;
+    }
+    assert!(client.query([json!({"ids": [event.id]})]).await?.is_empty());
     check_neighbours(&relay).await
 }
 
