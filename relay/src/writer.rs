@@ -78,6 +78,11 @@ impl WriterHandle {
     pub async fn stop(&self) {
         self.send(Command::Stop).await;
     }
+
+    /// Resolves when the writer takes no more commands: after `stop`, or because it could not go on.
+    pub async fn ended(&self) {
+        self.0.closed().await;
+    }
 }
 
 /// Starts the writer and live delivery. Join after `stop` to know that all it had accepted is on disk.

@@ -27,6 +27,8 @@ struct Full {
     is_full: AtomicBool,
     /// Not even a transaction can be opened.
     is_shut: AtomicBool,
+    /// The journal cannot be read.
+    is_unreadable: AtomicBool,
 }
 
 struct FullTransaction<'a> {
@@ -60,7 +62,10 @@ impl Store for Full {
     }
 
     fn journal(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.inner.journal()
+        match self.is_unreadable.load(Ordering::SeqCst) {
+            true => Err(StoreError::Damaged("journal")),
+            false => self.inner.journal(),
+        }
     }
 
     fn expired(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError> {
@@ -214,6 +219,18 @@ async fn check_online_after(fault: fn(&Full) -> &AtomicBool) {
     let online = why.iter().position(|term| term == "online").expect("a term of the score");
     assert_eq!(why[online + 1], "1000");
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_writer_that_cannot_go_on_answers_and_ends() {
+    let running = start();
+    running.publish(&event(1, 1, &[])).await.expect("stored");
+    running.store.is_full.store(true, Ordering::SeqCst);
+    running.store.is_unreadable.store(true, Ordering::SeqCst);
+    running.publish(&event(2, 1, &[])).await.expect_err("the disk is full");
+    let ended = tokio::time::timeout(Duration::from_secs(5), running.writer.ended());
+    ended.await.expect("whoever watches the writer hears of it");
+    assert!(running.thread.join().is_err(), "it did not end well");
 }
 
 #[tokio::test]

@@ -63,7 +63,11 @@ async fn serve(config: Config, store: Arc<dyn Store>) -> anyhow::Result<()> {
         Some(own) => tracing::info!("self {own} ({})", npub(own)),
         None => tracing::info!("the market is off"),
     }
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        // Without it nothing is ever answered; who watches over the process can start it anew.
+        () = relay.shared.writer.ended() => bail!("the writer could not go on, its reason is in the log"),
+    };
     tracing::info!("{name}: stopping, another one stops at once");
     tokio::select! {
         stopped = stop(control, relay) => stopped?,
