@@ -11,6 +11,8 @@ use crate::policy::rate::Rates;
 
 /// How far the clock of an authenticating client may be off, in seconds (NIP-42 suggests ten minutes).
 const AUTH_WINDOW_S: u64 = 600;
+/// Keys that one connection may prove to hold.
+const MAX_KEYS: usize = 64;
 
 /// What the connection's task is to do, in order.
 #[derive(Debug)]
@@ -150,6 +152,9 @@ impl Session {
         }
         if event.created_at.abs_diff(now) > AUTH_WINDOW_S {
             return Err("invalid: the AUTH event is too old or from the future".to_owned());
+        }
+        if self.keys.len() >= MAX_KEYS && !self.keys.contains(&event.pubkey) {
+            return Err(format!("restricted: {MAX_KEYS} keys may authenticate on one connection, open another"));
         }
         let tags = event.tags();
         if tag(&tags, "challenge") != Some(self.challenge.as_str()) {
