@@ -3,9 +3,9 @@
 //! Reading and writing go on side by side in one task: a client that publishes without reading its
 //! answers is still read, and one that reads slowly never stops the relay from noticing it is gone.
 
-use std::collections::HashMap;
+mod reader;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
@@ -19,13 +19,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 
 use crate::connection::Connection;
-use crate::live::Slot;
-use crate::nostr::{Filter, Pubkey, message};
+use crate::nostr::message;
 use crate::outbox::Closing;
-use crate::query::Query;
 use crate::relay::Shared;
-use crate::session::{Action, Session};
-use crate::writer::{Command, Reply};
+use crate::session::Session;
+
+use self::reader::Reader;
 
 /// Bytes taken from the outbox for one wake-up of the socket.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -53,7 +52,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (sink, stream) = socket.split();
-    let mut reader = Reader { session, connection: &connection, shared: &shared, subscriptions: HashMap::new() };
+    let mut reader = Reader::new(session, &connection, &shared);
     tokio::select! {
         () = reader.run(stream) => {}
         () = write(sink, &connection, &shared) => {}
@@ -61,19 +60,7 @@ where
     reader.leave().await;
 }
 
-/// A subscription as the reading side keeps it.
-struct Subscription {
-    slot: Slot,
-    cancelled: Arc<AtomicBool>,
-}
-
-struct Reader<'a> {
-    session: Session,
-    connection: &'a Arc<Connection>,
-    shared: &'a Arc<Shared>,
-    subscriptions: HashMap<String, Subscription>,
-}
-
+/// The reading side of the pump.
 impl Reader<'_> {
     async fn run<S>(&mut self, mut stream: SplitStream<WebSocketStream<S>>)
     where
@@ -114,67 +101,6 @@ impl Reader<'_> {
         self.connection.outbox.close(Closing::Misbehaved);
         // The writing side ends the connection once the notice is out, if the client takes it at all.
         tokio::time::sleep(LAST_WORDS).await;
-    }
-
-    async fn perform(&mut self, actions: &mut Vec<Action>) {
-        for action in actions.drain(..) {
-            match action {
-                Action::Send(text) => self.connection.outbox.text(text),
-                Action::Publish(event) => {
-                    let from = self.connection.address;
-                    match self.shared.policies.admit_event(&event, &from).await {
-                        Ok(()) => {
-                            let reply = Reply::Connection(self.connection.clone());
-                            self.shared.writer.send(Command::Publish { event, reply }).await;
-                        }
-                        Err(text) => self.connection.outbox.text(message::ok(&event.id, false, &text)),
-                    }
-                }
-                Action::Subscribe { subscription, filters } => self.subscribe(subscription, filters).await,
-                Action::Unsubscribe { subscription } => self.unsubscribe(&subscription),
-                Action::Authenticate(pubkey) => self.authenticate(pubkey).await,
-            }
-        }
-    }
-
-    async fn subscribe(&mut self, subscription: String, filters: Vec<Filter>) {
-        self.unsubscribe(&subscription);
-        if let Err(text) = self.shared.policies.admit_query(&filters, &self.connection.address).await {
-            self.session.on_ended(&subscription);
-            self.connection.outbox.text(message::closed(&subscription, &text));
-            return;
-        }
-        let prefix: Arc<str> = message::event_prefix(&subscription).into();
-        let filters: Arc<[Filter]> = filters.into();
-        let (slot, sequence) = self.shared.live.subscribe(self.connection, prefix.clone(), filters.clone());
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let query = Query::new(subscription.clone(), prefix, filters, sequence, cancelled.clone());
-        self.shared.queries.submit(self.connection, query);
-        self.subscriptions.insert(subscription, Subscription { slot, cancelled });
-    }
-
-    fn unsubscribe(&mut self, subscription: &str) {
-        if let Some(subscription) = self.subscriptions.remove(subscription) {
-            subscription.cancelled.store(true, Ordering::Release);
-            self.shared.live.unsubscribe(subscription.slot);
-        }
-    }
-
-    async fn authenticate(&self, pubkey: Pubkey) {
-        if self.connection.authenticate(pubkey) {
-            self.shared.writer.send(Command::Connected(pubkey)).await;
-        }
-    }
-
-    /// Takes everything back that the connection left in the relay.
-    async fn leave(mut self) {
-        for subscription in self.subscriptions.drain().map(|(_, subscription)| subscription) {
-            subscription.cancelled.store(true, Ordering::Release);
-            self.shared.live.unsubscribe(subscription.slot);
-        }
-        for pubkey in self.connection.keys() {
-            self.shared.writer.send(Command::Disconnected(pubkey)).await;
-        }
     }
 }
 

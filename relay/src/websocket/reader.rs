@@ -1,0 +1,95 @@
+//! Performs what a session decides: the reading half of one connection, without its socket.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::connection::Connection;
+use crate::live::Slot;
+use crate::nostr::{Filter, Pubkey, message};
+use crate::query::Query;
+use crate::relay::Shared;
+use crate::session::{Action, Session};
+use crate::writer::{Command, Reply};
+
+/// A session and what it has open in the relay.
+pub struct Reader<'a> {
+    pub session: Session,
+    pub connection: &'a Arc<Connection>,
+    pub shared: &'a Arc<Shared>,
+    subscriptions: HashMap<String, Subscription>,
+}
+
+/// A subscription as the reading side keeps it.
+struct Subscription {
+    slot: Slot,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(session: Session, connection: &'a Arc<Connection>, shared: &'a Arc<Shared>) -> Self {
+        Self { session, connection, shared, subscriptions: HashMap::new() }
+    }
+
+    /// Does everything in order; the list is empty afterwards.
+    pub async fn perform(&mut self, actions: &mut Vec<Action>) {
+        for action in actions.drain(..) {
+            match action {
+                Action::Send(text) => self.connection.outbox.text(text),
+                Action::Publish(event) => {
+                    let from = self.connection.address;
+                    match self.shared.policies.admit_event(&event, &from).await {
+                        Ok(()) => {
+                            let reply = Reply::Connection(self.connection.clone());
+                            self.shared.writer.send(Command::Publish { event, reply }).await;
+                        }
+                        Err(text) => self.connection.outbox.text(message::ok(&event.id, false, &text)),
+                    }
+                }
+                Action::Subscribe { subscription, filters } => self.subscribe(subscription, filters).await,
+                Action::Unsubscribe { subscription } => self.unsubscribe(&subscription),
+                Action::Authenticate(pubkey) => self.authenticate(pubkey).await,
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, subscription: String, filters: Vec<Filter>) {
+        self.unsubscribe(&subscription);
+        if let Err(text) = self.shared.policies.admit_query(&filters, &self.connection.address).await {
+            self.session.on_ended(&subscription);
+            self.connection.outbox.text(message::closed(&subscription, &text));
+            return;
+        }
+        let prefix: Arc<str> = message::event_prefix(&subscription).into();
+        let filters: Arc<[Filter]> = filters.into();
+        let (slot, sequence) = self.shared.live.subscribe(self.connection, prefix.clone(), filters.clone());
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let query = Query::new(subscription.clone(), prefix, filters, sequence, cancelled.clone());
+        self.shared.queries.submit(self.connection, query);
+        self.subscriptions.insert(subscription, Subscription { slot, cancelled });
+    }
+
+    fn unsubscribe(&mut self, subscription: &str) {
+        if let Some(subscription) = self.subscriptions.remove(subscription) {
+            subscription.cancelled.store(true, Ordering::Release);
+            self.shared.live.unsubscribe(subscription.slot);
+        }
+    }
+
+    async fn authenticate(&self, pubkey: Pubkey) {
+        if self.connection.authenticate(pubkey) {
+            self.shared.writer.send(Command::Connected(pubkey)).await;
+        }
+    }
+
+    /// Takes everything back that the connection left in the relay.
+    pub async fn leave(mut self) {
+        for subscription in self.subscriptions.drain().map(|(_, subscription)| subscription) {
+            subscription.cancelled.store(true, Ordering::Release);
+            self.shared.live.unsubscribe(subscription.slot);
+        }
+        for pubkey in self.connection.keys() {
+            self.shared.writer.send(Command::Disconnected(pubkey)).await;
+        }
+    }
+}
