@@ -1,0 +1,111 @@
+//! Bounds on what clients may ask.
+
+use std::net::IpAddr;
+
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
+
+use super::Network;
+use crate::nostr::{FilterLimits, MessageLimits};
+
+/// Bounds on what one client may ask; rates are a second, 0 turns a rate off.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    pub max_connections: usize,
+    pub max_connections_per_ip: usize,
+    pub max_message_bytes: usize,
+    pub max_event_bytes: usize,
+    pub max_tags: usize,
+    pub max_tag_value_bytes: usize,
+    pub max_subscriptions: usize,
+    pub max_filters: usize,
+    pub max_filter_elements: usize,
+    pub max_filter_tags: usize,
+    /// Events answered to one filter.
+    pub max_limit: u64,
+    /// Bytes waiting for one client before it is closed as too slow.
+    pub max_outbound_bytes: usize,
+    /// Events of all clients waiting for the writer; who publishes more is read more slowly.
+    pub max_pending_events: usize,
+    /// How far ahead of the clock `created_at` may be.
+    pub created_at_future_s: u64,
+    /// How old an event may be; 0: any age.
+    pub created_at_past_s: u64,
+    /// How old an ephemeral event may be.
+    pub ephemeral_past_s: u64,
+    pub event_rate_ip: u32,
+    pub event_burst_ip: u32,
+    pub event_rate_pubkey: u32,
+    pub event_burst_pubkey: u32,
+    pub job_rate_pubkey: u32,
+    pub job_burst_pubkey: u32,
+    pub req_rate_ip: u32,
+    pub req_burst_ip: u32,
+    pub auth_rate_ip: u32,
+    pub auth_burst_ip: u32,
+    /// Networks whose clients have no rate or connection limit, as `address/bits`.
+    pub exempt: Vec<Network>,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            max_connections_per_ip: 200,
+            max_message_bytes: 131_072,
+            max_event_bytes: 65_536,
+            max_tags: 2_000,
+            max_tag_value_bytes: 1_024,
+            max_subscriptions: 200,
+            max_filters: 200,
+            max_filter_elements: 4_096,
+            max_filter_tags: 3,
+            max_limit: 500,
+            max_outbound_bytes: 33_554_432,
+            max_pending_events: 20_000,
+            created_at_future_s: 900,
+            created_at_past_s: 94_608_000,
+            ephemeral_past_s: 60,
+            event_rate_ip: 100,
+            event_burst_ip: 2_000,
+            event_rate_pubkey: 50,
+            event_burst_pubkey: 1_000,
+            job_rate_pubkey: 10,
+            job_burst_pubkey: 500,
+            req_rate_ip: 50,
+            req_burst_ip: 500,
+            auth_rate_ip: 5,
+            auth_burst_ip: 50,
+            exempt: vec![
+                Network::new(IpAddr::from([127, 0, 0, 0]), 8),
+                Network::new(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128),
+            ],
+        }
+    }
+}
+
+impl LimitsConfig {
+    pub fn message(&self) -> MessageLimits {
+        MessageLimits {
+            max_filters: self.max_filters,
+            filter: FilterLimits { max_elements: self.max_filter_elements, max_tags: self.max_filter_tags },
+        }
+    }
+
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.max_message_bytes >= 1_024, "limits.max_message_bytes must be 1024 or more");
+        ensure!(
+            self.max_event_bytes <= self.max_message_bytes,
+            "limits.max_event_bytes must not be above limits.max_message_bytes"
+        );
+        ensure!(self.max_limit >= 1, "limits.max_limit must be 1 or more");
+        ensure!(self.max_connections >= 1, "limits.max_connections must be 1 or more");
+        ensure!(self.max_pending_events >= 1, "limits.max_pending_events must be 1 or more");
+        ensure!(
+            self.max_outbound_bytes >= 2 * self.max_message_bytes,
+            "limits.max_outbound_bytes must hold two messages of limits.max_message_bytes"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! How jobs are scheduled.
+
+use anyhow::ensure;
+use serde::{Deserialize, Serialize};
+
+/// How jobs are scheduled (docs/market.md).
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MarketConfig {
+    pub enabled: bool,
+    /// Dispatch of requests that do not say: `leased` or `open`.
+    pub dispatch: Dispatch,
+    pub accept_timeout_s: u64,
+    pub run_timeout_s: u64,
+    pub max_run_timeout_s: u64,
+    pub pay_timeout_s: u64,
+    pub job_timeout_s: u64,
+    pub max_job_timeout_s: u64,
+    /// How long a provider that lost its connection keeps its lease.
+    pub disconnect_grace_s: u64,
+    /// The same after a restart of the relay, when everybody has to connect anew.
+    pub restart_grace_s: u64,
+    /// How long a provider that does not authenticate counts as alive after a sign of life.
+    pub liveness_s: u64,
+    pub attempts: u32,
+    pub max_attempts: u32,
+    /// Slots of a provider that does not name them.
+    pub slots: u32,
+    pub max_slots: u32,
+    pub max_providers: usize,
+    pub max_open_jobs: usize,
+    pub max_open_jobs_per_customer: usize,
+    /// How long an ended job is remembered by the scheduler itself.
+    pub ended_retention_s: u64,
+    pub max_ended_jobs: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dispatch {
+    Leased,
+    Open,
+}
+
+impl Default for MarketConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            dispatch: Dispatch::Leased,
+            accept_timeout_s: 10,
+            run_timeout_s: 600,
+            max_run_timeout_s: 86_400,
+            pay_timeout_s: 600,
+            job_timeout_s: 3_600,
+            max_job_timeout_s: 604_800,
+            disconnect_grace_s: 5,
+            restart_grace_s: 15,
+            liveness_s: 900,
+            attempts: 5,
+            max_attempts: 20,
+            slots: 1,
+            max_slots: 1_000,
+            max_providers: 100_000,
+            max_open_jobs: 100_000,
+            max_open_jobs_per_customer: 10_000,
+            ended_retention_s: 3_600,
+            max_ended_jobs: 100_000,
+        }
+    }
+}
+
+impl MarketConfig {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.attempts >= 1, "market.attempts must be 1 or more");
+        ensure!(self.attempts <= self.max_attempts, "market.attempts must not be above market.max_attempts");
+        ensure!(self.slots >= 1, "market.slots must be 1 or more");
+        ensure!(self.slots <= self.max_slots, "market.slots must not be above market.max_slots");
+        Ok(())
+    }
+}

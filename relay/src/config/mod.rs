@@ -1,0 +1,63 @@
+//! What the operator wrote, checked once: `Config` holds only values that the relay can run with.
+//!
+//! A file for each section. `config.toml` at the root of the project names every key with its default; a test keeps it
+//! equal.
+
+mod limits;
+mod load;
+mod market;
+mod network;
+mod relay;
+mod store;
+
+use serde::{Deserialize, Serialize};
+
+pub use limits::LimitsConfig;
+pub use market::{Dispatch, MarketConfig};
+pub use network::Network;
+pub use relay::RelayConfig;
+pub use store::StoreConfig;
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub relay: RelayConfig,
+    pub store: StoreConfig,
+    pub limits: LimitsConfig,
+    pub market: MarketConfig,
+}
+
+impl Config {
+    /// Refuses values that the relay cannot run with.
+    fn check(&self) -> anyhow::Result<()> {
+        self.relay.check()?;
+        self.limits.check()?;
+        self.market.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_names_every_key_with_its_default() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config.toml");
+        let written: toml::Table = std::fs::read_to_string(file).unwrap().parse().unwrap();
+        let defaults = toml::Table::try_from(Config::default()).unwrap();
+        assert_eq!(written, defaults);
+    }
+
+    #[test]
+    fn a_set_lays_over_the_file_and_bad_ones_are_refused() {
+        let config = |set: &str| Config::load(None, &[set.to_owned()]);
+        assert_eq!(config("relay.port=9").unwrap().relay.port, 9);
+        assert_eq!(config("store.path=/tmp/x").unwrap().store.path, Path::new("/tmp/x"));
+        assert_eq!(config("market.dispatch=open").unwrap().market.dispatch, Dispatch::Open);
+        for bad in ["relay.prot=9", "relay.port", "relay.port=70000", "market.slots=0", "=1"] {
+            assert!(config(bad).is_err(), "{bad} must be refused");
+        }
+    }
+}
