@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::connection::Connection;
-use crate::nostr::{EventView, Filter, Pubkey};
+use crate::nostr::{EventView, Filter};
 use crate::outbox::Frame;
+use crate::policy::Reach;
 
 /// A place in the index, valid until `unsubscribe`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,15 +28,6 @@ pub struct Publication<'a> {
     /// Its place in the order of storing.
     pub sequence: u64,
     pub reach: Reach,
-}
-
-/// Whom an event is delivered to, of those whose filters match.
-pub enum Reach {
-    Everyone,
-    /// An open leased request: clients that have proved to hold one of these keys, and those that ask for it by name.
-    Named(Vec<Pubkey>),
-    /// Clients that have proved to hold this key.
-    Only(Pubkey),
 }
 
 pub struct Live {
@@ -204,7 +196,7 @@ impl Subscription {
         let may_get = |filter: &Filter| match &publication.reach {
             Reach::Everyone => true,
             Reach::Named(named) => filter.names_events() || self.connection.holds_any(named),
-            Reach::Only(key) => self.connection.holds_any(&[*key]),
+            Reach::Only(parties) => self.connection.holds_any(parties),
         };
         self.filters.iter().any(|filter| filter.matches(&publication.view) && may_get(filter))
     }

@@ -19,9 +19,9 @@ use crate::live::Live;
 use crate::market::{Audiences, Market, MarketKeys};
 use crate::nostr::Pubkey;
 use crate::outbox::Closing;
-use crate::policy::Policies;
 use crate::policy::rate::{self, Rates};
-use crate::query::QueryPool;
+use crate::policy::{Policies, Readers};
+use crate::query::{Library, QueryPool};
 use crate::session::{self, Rules, Session};
 use crate::store::Store;
 use crate::writer::{self, MarketSeat, Upkeep, WriterHandle};
@@ -63,9 +63,11 @@ impl Relay {
         let (seat, own) = open_market(&config, &store, &audiences)?;
         let live = Arc::new(Live::new(store.last_sequence()));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let queries = QueryPool::start(store.clone(), audiences.clone(), config.limits.max_limit, threads)?;
+        let readers = Arc::new(Readers::new(audiences));
+        let library = Library { store: store.clone(), readers: readers.clone(), max_limit: config.limits.max_limit };
+        let queries = QueryPool::start(library, threads)?;
         let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeps: true };
-        let (writer, writer_thread) = writer::start(store.clone(), seat, audiences, live.clone(), upkeep)?;
+        let (writer, writer_thread) = writer::start(store.clone(), seat, readers, live.clone(), upkeep)?;
         let host = (!config.relay.url.is_empty()).then(|| session::host_of(&config.relay.url));
         let rules = Rules { limits: config.limits.clone(), rates: Rates::new(&config.limits), host };
         let shared = Arc::new(Shared {

@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{now_ms, now_s};
 use crate::connection::Connection;
-use crate::live::{Live, Publication, Reach};
-use crate::market::{Audiences, Delivery, Market, Output};
+use crate::live::{Live, Publication};
+use crate::market::{Delivery, Market, Output};
 use crate::nostr::kind::Retention;
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
+use crate::policy::{Reach, Readers};
 use crate::store::{Admission, Record, Scan, Store, StoreError, Transaction};
 
 /// Commands committed together at most: bounds the wait of the first behind the last.
@@ -89,7 +90,7 @@ impl WriterHandle {
 pub fn start(
     store: Arc<dyn Store>,
     market: Option<MarketSeat>,
-    audiences: Arc<Audiences>,
+    readers: Arc<Readers>,
     live: Arc<Live>,
     upkeep: Upkeep,
 ) -> std::io::Result<(WriterHandle, JoinHandle<()>)> {
@@ -101,7 +102,7 @@ pub fn start(
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let next_sweep_ms = if upkeep.sweeps { now_ms() } else { u64::MAX };
-    let mut writer = Writer { store, market, audiences, live, groups, next_sweep_ms };
+    let mut writer = Writer { store, market, readers, live, groups, next_sweep_ms };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
         runtime.block_on(writer.run(queue));
         drop(writer);
@@ -139,7 +140,7 @@ impl MarketSeat {
 struct Writer {
     store: Arc<dyn Store>,
     market: Option<MarketSeat>,
-    audiences: Arc<Audiences>,
+    readers: Arc<Readers>,
     live: Arc<Live>,
     groups: SyncSender<Group>,
     next_sweep_ms: u64,
@@ -227,8 +228,8 @@ impl Writer {
 
     fn build(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<(), StoreError> {
         let store = self.store.clone();
-        let audiences = self.audiences.clone();
-        let mut open = Open { txn: store.begin()?, store: &*store, audiences: &audiences, group, fault: None };
+        let readers = self.readers.clone();
+        let mut open = Open { txn: store.begin()?, store: &*store, readers: &readers, group, fault: None };
         if let Some(seat) = &mut self.market {
             for output in std::mem::take(&mut seat.pending) {
                 open.keep_output(output);
@@ -285,7 +286,7 @@ impl Writer {
 struct Open<'a> {
     txn: Box<dyn Transaction + 'a>,
     store: &'a dyn Store,
-    audiences: &'a Audiences,
+    readers: &'a Readers,
     group: &'a mut Group,
     fault: Option<StoreError>,
 }
@@ -364,7 +365,7 @@ impl Open<'_> {
         };
         match sequence {
             Ok(sequence) => {
-                let reach = self.audiences.of(&event.id).map_or(Reach::Everyone, Reach::Named);
+                let reach = self.readers.reach(&event.view());
                 self.group.publications.push(Stored { event, sequence, reach });
             }
             Err(fault) => drop(self.fault.get_or_insert(fault)),
@@ -510,7 +511,7 @@ fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
             view: record.view(),
             body: record.body(),
             sequence: handed.sequence,
-            reach: Reach::Only(handed.delivery.to),
+            reach: Reach::Only(vec![handed.delivery.to]),
         }));
         live.publish(&outgoing);
     }

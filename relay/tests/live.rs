@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mercato::connection::Connection;
-use mercato::live::{Live, Publication, Reach};
+use mercato::live::{Live, Publication};
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::outbox::Frame;
+use mercato::policy::Reach;
 use proptest::prelude::*;
 use secp256k1::Keypair;
 
@@ -133,7 +134,7 @@ fn an_event_with_a_reach_is_delivered_to_nobody_else() {
     live.subscribe(&holder, "h".into(), by_kind);
     live.subscribe(&asker, "a".into(), by_id);
     live.publish(&[publication(&request, 1, Reach::Named(vec![pubkey(0), pubkey(1)]))]);
-    live.publish(&[publication(&request, 1, Reach::Only(pubkey(1)))]);
+    live.publish(&[publication(&request, 1, Reach::Only(vec![pubkey(1)]))]);
     assert_eq!(received(&stranger), []);
     assert_eq!(received(&holder).len(), 2);
     assert_eq!(received(&asker).len(), 1, "who names an event may have it, once");

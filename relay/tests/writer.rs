@@ -14,6 +14,7 @@ use mercato::live::Live;
 use mercato::market::{Audiences, Market, MarketKeys};
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::outbox::Frame;
+use mercato::policy::Readers;
 use mercato::store::memory::MemoryStore;
 use mercato::store::{Admission, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
 use mercato::writer::{self, Command, MarketSeat, Reply, Upkeep, WriterHandle};
@@ -135,7 +136,8 @@ fn start() -> Running {
     let seat = MarketSeat::new(Box::new(restore)).expect("an empty market");
     let live = Arc::new(Live::new(0));
     let upkeep = Upkeep { max_pending: 100, sweeps: true };
-    let started = writer::start(store.clone(), Some(seat), audiences, live.clone(), upkeep);
+    let readers = Arc::new(Readers::new(audiences));
+    let started = writer::start(store.clone(), Some(seat), readers, live.clone(), upkeep);
     let (writer, thread) = started.expect("threads");
     Running { store, live, writer, thread }
 }

@@ -1,7 +1,13 @@
 //! Kinds, and how NIP-01 says each range is kept.
 
+/// NIP-04 direct message.
+pub const DIRECT_MESSAGE: u16 = 4;
 /// NIP-09 deletion request.
 pub const DELETION: u16 = 5;
+/// NIP-59 gift wrap.
+pub const GIFT_WRAP: u16 = 1059;
+/// NIP-59 gift wrap that is not kept.
+pub const EPHEMERAL_GIFT_WRAP: u16 = 21059;
 /// NIP-90 job feedback.
 pub const JOB_FEEDBACK: u16 = 7000;
 /// Liveness of a provider that does not authenticate (docs/market.md).
@@ -33,6 +39,11 @@ pub fn retention(kind: u16) -> Retention {
         30000..=39999 => Retention::Addressable,
         _ => Retention::Regular,
     }
+}
+
+/// Kinds that only the parties to them may read.
+pub fn is_private(kind: u16) -> bool {
+    matches!(kind, DIRECT_MESSAGE | GIFT_WRAP | EPHEMERAL_GIFT_WRAP)
 }
 
 /// NIP-90 job requests.

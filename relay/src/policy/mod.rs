@@ -1,6 +1,7 @@
 //! What the operator allows beyond the protocol: rates, and policies that others write.
 
 pub mod rate;
+mod readers;
 #[cfg(feature = "relay-builder")]
 pub mod relay_builder;
 
@@ -8,6 +9,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
+pub use self::readers::{Reach, Readers};
 use crate::nostr::{Event, Filter};
 
 /// What a policy answers; a refusal's text starts with a machine prefix (NIP-01).

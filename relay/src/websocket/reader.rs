@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::connection::Connection;
 use crate::live::Slot;
 use crate::nostr::{Filter, Pubkey, message};
-use crate::query::Query;
+use crate::query::{Cancelled, Req};
 use crate::relay::Shared;
 use crate::session::{Action, Session};
 use crate::writer::{Command, Reply};
@@ -23,7 +22,7 @@ pub struct Reader<'a> {
 /// A subscription as the reading side keeps it.
 struct Subscription {
     slot: Slot,
-    cancelled: Arc<AtomicBool>,
+    cancelled: Cancelled,
 }
 
 impl<'a> Reader<'a> {
@@ -63,15 +62,15 @@ impl<'a> Reader<'a> {
         let prefix: Arc<str> = message::event_prefix(&subscription).into();
         let filters: Arc<[Filter]> = filters.into();
         let (slot, sequence) = self.shared.live.subscribe(self.connection, prefix.clone(), filters.clone());
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let query = Query::new(subscription.clone(), prefix, filters, sequence, cancelled.clone());
-        self.shared.queries.submit(self.connection, query);
+        let cancelled = Cancelled::default();
+        let req = Req::new(subscription.clone(), prefix, filters, sequence, cancelled.clone());
+        self.shared.queries.submit(self.connection, Box::new(req));
         self.subscriptions.insert(subscription, Subscription { slot, cancelled });
     }
 
     fn unsubscribe(&mut self, subscription: &str) {
         if let Some(subscription) = self.subscriptions.remove(subscription) {
-            subscription.cancelled.store(true, Ordering::Release);
+            subscription.cancelled.set();
             self.shared.live.unsubscribe(subscription.slot);
         }
     }
@@ -85,7 +84,7 @@ impl<'a> Reader<'a> {
     /// Takes everything back that the connection left in the relay.
     pub async fn leave(mut self) {
         for subscription in self.subscriptions.drain().map(|(_, subscription)| subscription) {
-            subscription.cancelled.store(true, Ordering::Release);
+            subscription.cancelled.set();
             self.shared.live.unsubscribe(subscription.slot);
         }
         for pubkey in self.connection.keys() {
