@@ -409,8 +409,7 @@ impl Open<'_> {
 
     fn delete(&mut self, filter: Filter) -> u64 {
         let mut ids = Vec::new();
-        let mut scan =
-            Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: DELETED_AT_ONCE, now: 0 };
+        let mut scan = Scan { room: DELETED_AT_ONCE, ..Scan::new(filter) };
         let mut collect = |record: Record| {
             ids.push(record.position.id);
             std::ops::ControlFlow::Continue(())

@@ -152,7 +152,7 @@ impl Running {
     /// How many stored events have this kind.
     fn count(&self, kind: u16) -> usize {
         let filter = Filter { kinds: Some(vec![kind]), ..Filter::default() };
-        let mut scan = Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: 100, now: 0 };
+        let mut scan = Scan { room: 100, ..Scan::new(filter) };
         let mut count = 0;
         let mut found = |_| {
             count += 1;
@@ -210,7 +210,7 @@ async fn check_online_after(fault: fn(&Full) -> &AtomicBool) {
     fault(&running.store).store(false, Ordering::SeqCst);
     running.publish(&request).await.expect("stored");
     let lease = Filter { kinds: Some(vec![7000]), ..Filter::default() };
-    let mut scan = Scan { filter: lease, ascending: false, after: None, max_sequence: u64::MAX, room: 1, now: 0 };
+    let mut scan = Scan { room: 1, ..Scan::new(lease) };
     let mut why = Vec::new();
     let mut found = |record: Record| {
         let tags = record.event().expect("an event").tags();

@@ -17,8 +17,7 @@ pub fn every(
     now: u64,
     mut found: impl FnMut(Record) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let room = filter.limit.unwrap_or(u64::MAX);
-    let mut scan = Scan { filter, ascending, after: None, max_sequence: u64::MAX, room, now };
+    let mut scan = Scan { ascending, now, ..Scan::new(filter) };
     let mut fault = None;
     loop {
         let progress = store.scan(&mut scan, SLICE, &mut |record| match found(record) {

@@ -193,7 +193,7 @@ fn each(
     mut found: impl FnMut(Record) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     const BUDGET: u32 = 1_024;
-    let mut scan = Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room, now: now_s };
+    let mut scan = Scan { room, now: now_s, ..Scan::new(filter) };
     while store.scan(&mut scan, BUDGET, &mut found)? == Progress::More {}
     Ok(())
 }

@@ -115,14 +115,7 @@ impl Running {
             true => 0,
             false => filter.limit.unwrap_or(max_limit).min(max_limit),
         };
-        let scan = Scan {
-            filter: filter.clone(),
-            ascending: false,
-            after: None,
-            max_sequence,
-            room,
-            now: crate::clock::now_s(),
-        };
+        let scan = Scan { max_sequence, room, now: crate::clock::now_s(), ..Scan::new(filter.clone()) };
         Self { scan, room }
     }
 }

@@ -93,10 +93,7 @@ impl Store for MemoryStore {
                 return Ok(Progress::More);
             }
             scan.after = Some(record.position);
-            let wanted = scan.filter.matches(&record.view())
-                && record.sequence <= scan.max_sequence
-                && !record.is_expired(scan.now);
-            if wanted {
+            if scan.wants(&record.head()) {
                 scan.room -= 1;
                 if found(record).is_break() || scan.room == 0 {
                     return Ok(Progress::Done);

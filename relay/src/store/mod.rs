@@ -13,7 +13,7 @@ pub mod rocks;
 
 use std::ops::ControlFlow;
 
-pub use record::Record;
+pub use record::{Head, Record};
 
 use crate::nostr::{Event, EventId, Filter};
 
@@ -96,6 +96,29 @@ pub struct Scan {
     pub room: u64,
     /// Seconds; events whose NIP-40 expiration is not later are passed over.
     pub now: u64,
+    /// What the store has found out and need not find out again in the next slice.
+    pub notes: Notes,
+}
+
+impl Scan {
+    /// Everything that `filter` asks for, newest first, what has expired included.
+    pub fn new(filter: Filter) -> Self {
+        let room = filter.limit.unwrap_or(u64::MAX);
+        Self { filter, ascending: false, after: None, max_sequence: u64::MAX, room, now: 0, notes: Notes::default() }
+    }
+
+    /// Whether what the filter cannot tell is as asked.
+    fn wants(&self, head: &Head<'_>) -> bool {
+        head.sequence <= self.max_sequence && !head.is_expired(self.now) && self.filter.matches(&head.view())
+    }
+}
+
+/// A store's own notes on a scan. A filter bounds them: 40 bytes for each of its ids.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    /// Where those of the filter's ids stand that were stored when they were first looked up.
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code))]
+    points: Option<std::sync::Arc<[Position]>>,
 }
 
 /// Where a slice ended.
@@ -130,6 +153,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         budget: u32,
         found: &mut dyn FnMut(Record) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError>;
+
+    /// The same for who needs no body (COUNT, NIP-77): nothing is copied, and nothing pushed out of a cache.
+    fn scan_heads(
+        &self,
+        scan: &mut Scan,
+        budget: u32,
+        found: &mut dyn FnMut(&Head<'_>) -> ControlFlow<()>,
+    ) -> Result<Progress, StoreError> {
+        self.scan(scan, budget, &mut |record| found(&record.head()))
+    }
 
     /// Opens the one write transaction; waits while another is open.
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError>;

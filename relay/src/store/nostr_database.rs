@@ -96,8 +96,7 @@ impl Database {
 
     /// Hands every event that matches to `found`, in order.
     fn each(&self, filter: Filter, found: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), DatabaseError> {
-        let mut scan =
-            Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: u64::MAX, now: now() };
+        let mut scan = Scan { now: now(), ..Scan::new(filter) };
         while self.0.scan(&mut scan, SLICE, found).map_err(DatabaseError::backend)? == Progress::More {}
         Ok(())
     }

@@ -19,6 +19,51 @@ use crate::nostr::{Event, EventView, IndexTags, Pubkey};
 
 const HEADER: usize = 54;
 
+/// What filters, read permissions and NIP-77 look at, read where it lies: nothing is copied, and no body kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    pub position: Position,
+    pub sequence: u64,
+    pub pubkey: Pubkey,
+    pub kind: u16,
+    /// Seconds; `None` when the event does not end.
+    pub expiration: Option<u64>,
+    pub index_tags: IndexTags<'a>,
+}
+
+impl<'a> Head<'a> {
+    /// Reads the head of a stored value; also where its body starts.
+    pub fn decode(position: Position, bytes: &'a [u8]) -> Result<(Self, usize), StoreError> {
+        let header: &[u8; HEADER] = bytes.first_chunk().ok_or(StoreError::Damaged("event record"))?;
+        let body_start = HEADER.saturating_add(u32::from_be_bytes(field(header, 50)) as usize);
+        let tags = bytes.get(HEADER..body_start).ok_or(StoreError::Damaged("event record"))?;
+        let expiration = u64::from_be_bytes(field(header, 42));
+        let head = Self {
+            position,
+            sequence: u64::from_be_bytes(field(header, 0)),
+            pubkey: Pubkey(field(header, 8)),
+            kind: u16::from_be_bytes(field(header, 40)),
+            expiration: (expiration != 0).then_some(expiration),
+            index_tags: IndexTags(tags),
+        };
+        Ok((head, body_start))
+    }
+
+    pub fn view(&self) -> EventView<'_> {
+        EventView {
+            id: &self.position.id,
+            pubkey: &self.pubkey,
+            created_at: self.position.created_at(),
+            kind: self.kind,
+            index_tags: self.index_tags,
+        }
+    }
+
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.expiration.is_some_and(|end| end <= now)
+    }
+}
+
 /// A stored event: its place and its bytes, which are shared and never copied again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -49,22 +94,19 @@ impl Record {
     }
 
     pub fn decode(position: Position, bytes: Bytes) -> Result<Self, StoreError> {
-        let header: &[u8; HEADER] = bytes.first_chunk().ok_or(StoreError::Damaged("event record"))?;
-        let tags = u32::from_be_bytes(field(header, 50)) as usize;
-        let body_start = HEADER + tags;
-        if bytes.len() < body_start {
-            return Err(StoreError::Damaged("event record"));
+        let (Head { sequence, pubkey, kind, expiration, .. }, body_start) = Head::decode(position, &bytes)?;
+        Ok(Self { position, sequence, pubkey, kind, expiration, body_start, bytes })
+    }
+
+    pub fn head(&self) -> Head<'_> {
+        Head {
+            position: self.position,
+            sequence: self.sequence,
+            pubkey: self.pubkey,
+            kind: self.kind,
+            expiration: self.expiration,
+            index_tags: self.index_tags(),
         }
-        let expiration = u64::from_be_bytes(field(header, 42));
-        Ok(Self {
-            position,
-            sequence: u64::from_be_bytes(field(header, 0)),
-            pubkey: Pubkey(field(header, 8)),
-            kind: u16::from_be_bytes(field(header, 40)),
-            expiration: (expiration != 0).then_some(expiration),
-            body_start,
-            bytes,
-        })
     }
 
     pub fn view(&self) -> EventView<'_> {

@@ -192,7 +192,7 @@ impl World {
 
     pub fn find(&self, filter: Filter) -> Vec<Event> {
         let mut found = Vec::new();
-        let mut scan = Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room: 1_000, now: 0 };
+        let mut scan = Scan { room: 1_000, ..Scan::new(filter) };
         let mut keep = |record: mercato::store::Record| {
             found.push(record.event().unwrap());
             std::ops::ControlFlow::Continue(())

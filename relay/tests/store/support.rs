@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use mercato::nostr::{Event, Filter, FilterLimits};
-use mercato::store::{Admission, Progress, Record, Scan, Store};
+use mercato::store::{Admission, Head, Position, Progress, Record, Scan, Store};
 use secp256k1::{Keypair, SecretKey};
 
 /// The key pair of author number `n`.
@@ -27,8 +27,7 @@ pub fn filter(json: &str) -> Filter {
 
 /// A scan for all that `filter` matches, by its limit.
 pub fn scan(filter: Filter) -> Scan {
-    let room = filter.limit.unwrap_or(u64::MAX);
-    Scan { filter, ascending: false, after: None, max_sequence: u64::MAX, room, now: 0 }
+    Scan::new(filter)
 }
 
 /// Runs `scan` to its end in slices of `budget`.
@@ -45,6 +44,19 @@ pub fn run(store: &dyn Store, mut scan: Scan, budget: u32) -> Vec<Record> {
             Progress::More => assert_ne!(scan.after, before, "a slice makes progress"),
         }
     }
+}
+
+/// Where what `scan` finds stands, by its heads in slices of `budget`.
+pub fn run_heads(store: &dyn Store, mut scan: Scan, budget: u32) -> Vec<Position> {
+    let mut positions = Vec::new();
+    let mut found = |head: &Head<'_>| {
+        let record = store.get(&head.position.id).unwrap().unwrap();
+        assert_eq!(format!("{:?}", record.view()), format!("{:?}", head.view()));
+        positions.push(head.position);
+        ControlFlow::Continue(())
+    };
+    while store.scan_heads(&mut scan, budget, &mut found).unwrap() == Progress::More {}
+    positions
 }
 
 /// Contents of what `json` finds, in order.

@@ -4,13 +4,13 @@ use mercato::nostr::kind::DELETION;
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::store::memory::MemoryStore;
 use mercato::store::rocks::{RocksOptions, RocksStore};
-use mercato::store::{Admission, Record, Scan, Store, Transaction};
+use mercato::store::{Admission, Position, Record, Scan, Store, Transaction};
 use proptest::collection::{btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::support::{author, pubkey, run};
+use crate::support::{author, pubkey, run, run_heads};
 
 const AUTHORS: u8 = 3;
 const KINDS: [u16; 9] = [0, 1, 1, 1, 7, 1059, 10002, 30000, 30001];
@@ -207,12 +207,11 @@ fn ask(question: &Question, events: &[Event]) -> Scan {
         filter.tags.insert(b'e', list(events.iter().map(|index| id(index).to_hex().into_bytes().into())));
     }
     Scan {
-        filter,
         ascending: question.ascending,
-        after: None,
         max_sequence: question.max_sequence.unwrap_or(u64::MAX),
         room: question.room.unwrap_or(u64::MAX),
         now: question.now,
+        ..Scan::new(filter)
     }
 }
 
@@ -232,20 +231,15 @@ fn naive(all: &[Record], scan: &Scan) -> Vec<Record> {
 }
 
 fn compare(disk: &RocksStore, memory: &MemoryStore, events: &[Event], questions: &[Question]) {
-    let everything = Scan {
-        filter: Filter::default(),
-        ascending: false,
-        after: None,
-        max_sequence: u64::MAX,
-        room: u64::MAX,
-        now: 0,
-    };
-    let all = run(memory, everything, u32::MAX);
+    let all = run(memory, Scan::new(Filter::default()), u32::MAX);
     for question in questions {
         let scan = ask(question, events);
         let expected = naive(&all, &scan);
         assert_eq!(run(disk, scan.clone(), question.budget), expected, "on disk: {scan:?}");
         assert_eq!(run(memory, scan.clone(), question.budget), expected, "in memory: {scan:?}");
+        let heads: Vec<Position> = expected.iter().map(|record| record.position).collect();
+        assert_eq!(run_heads(disk, scan.clone(), question.budget), heads, "heads on disk: {scan:?}");
+        assert_eq!(run_heads(memory, scan.clone(), question.budget), heads, "heads in memory: {scan:?}");
     }
     for event in events {
         assert_eq!(disk.get(&event.id).unwrap(), memory.get(&event.id).unwrap());

@@ -32,6 +32,11 @@ impl BodyCache {
         self.0.get(position)
     }
 
+    /// The same without a say in what stays.
+    pub fn peek(&self, position: &Position) -> Option<Record> {
+        self.0.peek(position)
+    }
+
     pub fn put(&self, record: Record) {
         self.0.insert(record.position, record);
     }

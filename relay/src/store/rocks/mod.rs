@@ -23,7 +23,7 @@ use self::cache::BodyCache;
 use self::keys::{Address, DELETED, DeletedKey, EVENTS, FORMAT, IDS, Index, JOURNAL, META, META_COUNTERS, META_FORMAT};
 pub use self::options::RocksOptions;
 use self::transaction::RocksTransaction;
-use super::{Position, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
+use super::{Head, Position, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
 use crate::nostr::{EventId, Pubkey};
 
 /// Writes not yet sorted into files beyond which closing sorts them, so that the next start reads no log.
@@ -208,7 +208,16 @@ impl Store for RocksStore {
         budget: u32,
         found: &mut dyn FnMut(Record) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError> {
-        scan::run(self, scan, budget, found)
+        scan::run(self, scan, budget, &mut scan::Found::Records(found))
+    }
+
+    fn scan_heads(
+        &self,
+        scan: &mut Scan,
+        budget: u32,
+        found: &mut dyn FnMut(&Head<'_>) -> ControlFlow<()>,
+    ) -> Result<Progress, StoreError> {
+        scan::run(self, scan, budget, &mut scan::Found::Heads(found))
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {

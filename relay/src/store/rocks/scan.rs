@@ -1,8 +1,9 @@
 //! One slice of a scan: positions from the plan, records for them, the filter on each.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use super::super::{Position, Progress, Record, Scan, StoreError};
+use super::super::{Head, Position, Progress, Record, Scan, StoreError};
 use super::RocksStore;
 use super::merge::Merge;
 use super::plan::{Plan, plan};
@@ -56,13 +57,14 @@ impl Window {
     }
 }
 
+/// Who receives what is found, and how much of it.
+pub enum Found<'a> {
+    Records(&'a mut dyn FnMut(Record) -> ControlFlow<()>),
+    Heads(&'a mut dyn FnMut(&Head<'_>) -> ControlFlow<()>),
+}
+
 /// Looks at up to `budget` index entries, at least one, and hands matches to `found`.
-pub fn run(
-    store: &RocksStore,
-    scan: &mut Scan,
-    budget: u32,
-    found: &mut dyn FnMut(Record) -> ControlFlow<()>,
-) -> Result<Progress, StoreError> {
+pub fn run(store: &RocksStore, scan: &mut Scan, budget: u32, found: &mut Found<'_>) -> Result<Progress, StoreError> {
     if scan.room == 0 {
         return Ok(Progress::Done);
     }
@@ -71,7 +73,15 @@ pub fn run(
     let mut source = match plan(&scan.filter) {
         Plan::Nothing => return Ok(Progress::Done),
         Plan::Events => return walk_events(&view, scan, budget, found),
-        Plan::Ids(ids) => Source::Points(points(&view, ids, &window)?.into_iter()),
+        Plan::Ids(ids) => {
+            let points = match &scan.notes.points {
+                Some(points) => points.clone(),
+                None => points(&view, ids, &window)?,
+            };
+            let looked_at = window.after.map_or(0, |_| points.partition_point(|point| !window.is_behind_after(*point)));
+            scan.notes.points = Some(points.clone());
+            Source::Points { points, looked_at }
+        }
         Plan::Ranges(index, prefixes) => {
             // Every range has been looked into once before the first answer is known.
             budget = budget.max(prefixes.len() as u64);
@@ -84,10 +94,8 @@ pub fn run(
         let Some(last) = positions.last().copied() else {
             return Ok(if budget == 0 { Progress::More } else { Progress::Done });
         };
-        for record in view.records(&positions)?.into_iter().flatten() {
-            if offer(scan, record, found).is_break() {
-                return Ok(Progress::Done);
-            }
+        if fetch(&view, scan, &positions, found)?.is_break() {
+            return Ok(Progress::Done);
         }
         // Also passes over the positions whose event has gone since.
         scan.after = Some(last);
@@ -97,24 +105,45 @@ pub fn run(
     }
 }
 
-/// Hands `record` over if it is wanted; breaks when the scan has ended.
-fn offer(scan: &mut Scan, record: Record, found: &mut dyn FnMut(Record) -> ControlFlow<()>) -> ControlFlow<()> {
-    scan.after = Some(record.position);
-    if !is_wanted(scan, &record) {
-        return ControlFlow::Continue(());
+/// Hands over those of the events at `positions` that are wanted.
+fn fetch(
+    view: &View<'_>,
+    scan: &mut Scan,
+    positions: &[Position],
+    found: &mut Found<'_>,
+) -> Result<ControlFlow<()>, StoreError> {
+    match found {
+        Found::Records(found) => {
+            for record in view.records(positions)?.into_iter().flatten() {
+                if takes(scan, &record.head()) && gave_last(scan, found(record)) {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        }
+        Found::Heads(found) => view.each_head(positions, |head| match takes(scan, head) {
+            true if gave_last(scan, found(head)) => ControlFlow::Break(()),
+            true | false => ControlFlow::Continue(()),
+        }),
     }
-    scan.room -= 1;
-    found(record)?;
-    if scan.room == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
-fn is_wanted(scan: &Scan, record: &Record) -> bool {
-    record.sequence <= scan.max_sequence && !record.is_expired(scan.now) && scan.filter.matches(&record.view())
+/// Notes that the scan has come to this event; whether it is to be handed over.
+fn takes(scan: &mut Scan, head: &Head<'_>) -> bool {
+    scan.after = Some(head.position);
+    let wanted = scan.wants(head);
+    scan.room -= u64::from(wanted);
+    wanted
+}
+
+/// Whether the scan ends with the event that was just handed over.
+fn gave_last(scan: &Scan, flow: ControlFlow<()>) -> bool {
+    flow.is_break() || scan.room == 0
 }
 
 /// Where positions come from, in order.
 enum Source<'a> {
-    Points(std::vec::IntoIter<Position>),
+    Points { points: Arc<[Position]>, looked_at: usize },
     Merge(Box<Merge<'a>>),
 }
 
@@ -124,7 +153,10 @@ impl Source<'_> {
         let mut positions = Vec::with_capacity(group as usize);
         while *budget > 0 && (positions.len() as u64) < group {
             let next = match self {
-                Self::Points(points) => points.next(),
+                Self::Points { points, looked_at } => {
+                    *looked_at += 1;
+                    points.get(*looked_at - 1).copied()
+                }
                 Self::Merge(merge) => merge.next()?,
             };
             let Some(position) = next else { break };
@@ -139,29 +171,24 @@ impl Source<'_> {
 }
 
 /// Where those of `ids` that are stored stand, in the order of the walk.
-fn points(view: &View<'_>, ids: &[EventId], window: &Window) -> Result<Vec<Position>, StoreError> {
+fn points(view: &View<'_>, ids: &[EventId], window: &Window) -> Result<Arc<[Position]>, StoreError> {
     let created_at = view.created_at(ids)?;
     let stored = ids.iter().zip(created_at).filter_map(|(id, seconds)| Some(Position::new(seconds?, *id)));
     let mut positions: Vec<Position> = stored.collect();
-    positions.retain(|position| window.holds(*position) && window.is_behind_after(*position));
+    positions.retain(|position| window.holds(*position));
     positions.sort_unstable();
     if window.ascending {
         positions.reverse();
     }
-    Ok(positions)
+    Ok(positions.into())
 }
 
 /// For a filter without a condition that has an index: the bodies lie in order of time already.
-fn walk_events(
-    view: &View<'_>,
-    scan: &mut Scan,
-    budget: u64,
-    found: &mut dyn FnMut(Record) -> ControlFlow<()>,
-) -> Result<Progress, StoreError> {
+fn walk_events(view: &View<'_>, scan: &mut Scan, budget: u64, found: &mut Found<'_>) -> Result<Progress, StoreError> {
     let window = Window::of(scan);
     let start = window.start().to_bytes();
-    // An export passes once over everything; it must not push out what subscriptions read.
-    let mut events = view.events(!window.ascending);
+    // An export or a count passes once over everything; it must not push out what subscriptions read.
+    let mut events = view.events(!window.ascending && matches!(found, Found::Records(_)));
     if window.ascending {
         events.seek_for_prev(start)
     } else {
@@ -178,8 +205,15 @@ fn walk_events(
                 return Ok(Progress::More);
             }
             looked_at += 1;
-            if offer(scan, view.decode(position, value)?, found).is_break() {
-                return Ok(Progress::Done);
+            let (head, _) = Head::decode(position, value)?;
+            if takes(scan, &head) {
+                let flow = match found {
+                    Found::Heads(found) => found(&head),
+                    Found::Records(found) => found(view.decode(position, value)?),
+                };
+                if gave_last(scan, flow) {
+                    return Ok(Progress::Done);
+                }
             }
         }
         if window.ascending { events.prev() } else { events.next() }

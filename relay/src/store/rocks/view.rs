@@ -3,10 +3,12 @@
 //! Without it a slice could read in an index that a version stands somewhere, and find it replaced when it
 //! fetches the record: a question about one address would be answered with neither version.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use rocksdb::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode};
 
-use super::super::{Position, Record, StoreError};
+use super::super::{Head, Position, Record, StoreError};
 use super::keys::{EVENTS, IDS, Index};
 use super::{Access, RocksStore};
 use crate::nostr::EventId;
@@ -67,6 +69,35 @@ impl<'a> View<'a> {
             records[at] = value?.map(|value| store.keep(positions[at], &value)).transpose()?;
         }
         Ok(records)
+    }
+
+    /// Hands the head of each event at `positions` to `found`, in that order, from where it lies: the body cache is
+    /// asked, and left as it is.
+    pub fn each_head(
+        &self,
+        positions: &[Position],
+        mut found: impl FnMut(&Head<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        let store = self.store;
+        let cached: Vec<Option<Record>> = positions.iter().map(|position| store.bodies.peek(position)).collect();
+        let missing = positions.iter().zip(&cached).filter(|(_, record)| record.is_none());
+        let keys: Vec<[u8; Position::BYTES]> = missing.map(|(position, _)| position.to_bytes()).collect();
+        let family = store.family(EVENTS);
+        let mut values =
+            store.db.batched_multi_get_cf_opt(family, &keys, keys.is_sorted(), &self.options()).into_iter();
+        for (position, record) in positions.iter().zip(&cached) {
+            let flow = match record {
+                Some(record) => found(&record.head()),
+                None => match values.next().transpose()?.flatten() {
+                    Some(value) => found(&Head::decode(*position, &value)?.0),
+                    None => ControlFlow::Continue(()),
+                },
+            };
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// A record from bytes just read in passing; the cache is asked first, to share its copy.
