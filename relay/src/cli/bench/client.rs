@@ -192,7 +192,11 @@ impl Client {
                 Incoming::Event { .. } => stored += 1,
                 Incoming::Eose => return Ok(stored),
                 Incoming::Closed { text } => bail!("the relay closed the subscription: {text}"),
-                Incoming::Ok { .. } | Incoming::Auth { .. } | Incoming::Notice { .. } | Incoming::Other => {}
+                Incoming::Ok { .. }
+                | Incoming::Auth { .. }
+                | Incoming::Notice { .. }
+                | Incoming::Count { .. }
+                | Incoming::Other => {}
             }
         }
     }
@@ -296,6 +300,11 @@ pub fn event_frame(event: &Event) -> Utf8Bytes {
 /// `["REQ",id,filters]`; `filters` are JSON objects with commas between.
 pub fn req_frame(id: &str, filters: &str) -> Utf8Bytes {
     format!("[\"REQ\",\"{id}\",{filters}]").into()
+}
+
+/// `["COUNT",id,filters]` (NIP-45).
+pub fn count_frame(id: &str, filters: &str) -> Utf8Bytes {
+    format!("[\"COUNT\",\"{id}\",{filters}]").into()
 }
 
 /// An event's JSON as text, which it was made from.

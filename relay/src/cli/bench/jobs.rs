@@ -181,6 +181,7 @@ impl Seen {
             Incoming::Event { subscription: "results", body } => self.note_result(body, sent),
             Incoming::Event { body, .. } => self.note_feedback(body, sent),
             Incoming::Eose
+            | Incoming::Count { .. }
             | Incoming::Closed { .. }
             | Incoming::Notice { .. }
             | Incoming::Auth { .. }

@@ -8,6 +8,7 @@ pub enum Incoming<'a> {
     Event { subscription: &'a str, body: &'a str },
     Ok { id: &'a str, accepted: bool, text: &'a str },
     Eose,
+    Count { count: u64 },
     Closed { text: &'a str },
     Notice { text: &'a str },
     Auth { challenge: &'a str },
@@ -32,6 +33,11 @@ fn read_known(message: &str) -> Option<Incoming<'_>> {
             Some(Incoming::Ok { id, accepted: accepted == "true", text: text.trim_matches('"') })
         }
         "EOSE" => Some(Incoming::Eose),
+        "COUNT" => {
+            let (_, after) = rest.split_once("\"count\":")?;
+            let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+            Some(Incoming::Count { count: digits.parse().ok()? })
+        }
         "CLOSED" => {
             let (_, text) = rest.strip_suffix("\"]")?.split_once("\",\"")?;
             Some(Incoming::Closed { text })
@@ -50,6 +56,13 @@ fn quoted(rest: &str) -> Option<&str> {
 pub fn event_id(body: &str) -> Option<[u8; 32]> {
     let at = memmem::find(body.as_bytes(), b"\"id\":\"")? + 6;
     crate::nostr::hex::decode(body.get(at..at + 64)?)
+}
+
+/// When an event says that it was made, in seconds.
+pub fn created_at(body: &str) -> Option<u64> {
+    const NAME: &[u8] = b"\"created_at\":";
+    let rest = body.get(memmem::find(body.as_bytes(), NAME)? + NAME.len()..)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The values of the tags with this name, up to the first quote.
@@ -83,6 +96,7 @@ mod tests {
             ("[\"OK\",\"ab\",true,\"\"]", Incoming::Ok { id: "ab", accepted: true, text: "" }),
             ("[\"OK\",\"ab\",false,\"invalid: no, really\"]", refused),
             ("[\"EOSE\",\"q\"]", Incoming::Eose),
+            ("[\"COUNT\",\"q\",{\"count\":12,\"approximate\":false}]", Incoming::Count { count: 12 }),
             ("[\"CLOSED\",\"q\",\"error: why\"]", Incoming::Closed { text: "error: why" }),
             ("[\"NOTICE\",\"hm\"]", Incoming::Notice { text: "hm" }),
             ("[\"AUTH\",\"c0\"]", Incoming::Auth { challenge: "c0" }),
@@ -100,5 +114,6 @@ mod tests {
         assert_eq!(tag_values(body, "e").collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(tag_value(body, "d"), None);
         assert_eq!(event_id(body), None);
+        assert_eq!(created_at("{\"content\":\"\\\"created_at\\\":1\",\"created_at\":22,\"kind\":1}"), Some(22));
     }
 }

@@ -4,14 +4,19 @@
 
 pub mod child;
 pub mod client;
+mod compare;
+mod count;
 mod data;
 mod fanout;
 mod fill;
+mod hostile;
 mod idle;
+mod import;
 mod jobs;
 mod latency;
 pub mod message;
 mod pace;
+mod pagination;
 mod process;
 mod provider;
 mod publish;
@@ -53,10 +58,20 @@ enum Scenario {
     Idle(idle::Args),
     /// Time from start to the first answer
     Start(start::Args),
+    /// First pages against last pages of a long list
+    Pagination(pagination::Args),
+    /// Events counted instead of sent
+    Count(count::Args),
+    /// Delivery beside subscriptions that are made to be expensive
+    Hostile(hostile::Args),
+    /// Events from JSON lines into a store
+    Import(import::Args),
+    /// Two relays side by side, by every scenario that needs no restart
+    Compare(compare::Args),
 }
 
 /// What every scenario understands.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct Common {
     /// Relay to measure, as ws://host:port; without it one is started for the run
     #[arg(long, global = true)]
@@ -82,7 +97,7 @@ pub struct Common {
 /// When the relay cannot be reached, does not answer, or the run is interrupted.
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let report = runtime.block_on(unless_interrupted(measure(&args)));
+    let report = runtime.block_on(unless_interrupted(measure(&args.scenario, &args.common)));
     // Subscribers may still be reading; nobody waits for them.
     runtime.shutdown_timeout(Duration::from_millis(100));
     let report = report?;
@@ -94,15 +109,19 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
     output.flush()
 }
 
-async fn measure(args: &BenchArgs) -> anyhow::Result<Report> {
-    let common = &args.common;
-    match &args.scenario {
+async fn measure(scenario: &Scenario, common: &Common) -> anyhow::Result<Report> {
+    match scenario {
         Scenario::Publish(args) => publish::run(args, common).await,
         Scenario::Req(args) => req::run(args, common).await,
         Scenario::Fanout(args) => fanout::run(args, common).await,
         Scenario::Jobs(args) => jobs::run(args, common).await,
         Scenario::Idle(args) => idle::run(args, common).await,
         Scenario::Start(args) => start::run(args, common).await,
+        Scenario::Pagination(args) => pagination::run(args, common).await,
+        Scenario::Count(args) => count::run(args, common).await,
+        Scenario::Hostile(args) => hostile::run(args, common).await,
+        Scenario::Import(args) => import::run(args, common).await,
+        Scenario::Compare(args) => compare::run(args, common).await,
     }
 }
 

@@ -19,6 +19,18 @@ pub fn cpu_s(pid: u32) -> anyhow::Result<f64> {
     Ok((user + system) / TICKS_PER_S)
 }
 
+/// Processor time of every child that has ended and was waited for, in seconds.
+pub fn children_cpu_s() -> f64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: it fills the structure it is given, which is all zeros, hence whole, should it fail.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
 /// Anonymous memory in MiB: what it has allocated, without mapped files.
 ///
 /// # Errors

@@ -13,6 +13,8 @@ pub struct Report {
     rows: Vec<Row>,
     /// What else is to be known.
     notes: Vec<String>,
+    /// Many rows of few figures: the table stands upright.
+    upright: bool,
 }
 
 /// One measurement.
@@ -60,12 +62,39 @@ impl Row {
         self.cells.push((column, cell.into()));
         self
     }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A figure by its column; `None` when there is no such column or it could not be measured.
+    pub fn figure(&self, column: &str) -> Option<f64> {
+        match self.cells.iter().find(|(name, _)| *name == column)?.1 {
+            Cell::Count(count) => Some(count as f64),
+            Cell::Measure(measure) => Some(measure),
+            Cell::Missing => None,
+        }
+    }
 }
 
 impl Report {
     /// A report without rows yet.
     pub fn new(scenario: &'static str, subject: impl Into<String>) -> Self {
-        Self { scenario, subject: subject.into(), rows: Vec::new(), notes: Vec::new() }
+        Self { scenario, subject: subject.into(), rows: Vec::new(), notes: Vec::new(), upright: false }
+    }
+
+    /// The same with a line for each row.
+    pub fn upright(mut self) -> Self {
+        self.upright = true;
+        self
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Adds a row.
@@ -89,8 +118,22 @@ impl Report {
         json!({ "scenario": self.scenario, "subject": self.subject, "rows": rows, "notes": self.notes })
     }
 
-    /// The table's texts: a line for each figure, and above them the rows' names.
+    /// The table's texts: a line for each row when it stands upright, else one for each figure.
     fn lines(&self) -> Vec<Vec<String>> {
+        if self.upright { self.lines_of_rows() } else { self.lines_of_figures() }
+    }
+
+    fn lines_of_rows(&self) -> Vec<Vec<String>> {
+        let columns = self.rows.first().map(|row| row.cells.as_slice()).unwrap_or_default();
+        let heading =
+            std::iter::once(self.scenario.to_owned()).chain(columns.iter().map(|(name, _)| name.replace('_', " ")));
+        let rows = self.rows.iter().map(|row| {
+            std::iter::once(row.name.clone()).chain(row.cells.iter().map(|(_, cell)| cell.to_string())).collect()
+        });
+        std::iter::once(heading.collect()).chain(rows).collect()
+    }
+
+    fn lines_of_figures(&self) -> Vec<Vec<String>> {
         let names = self.rows.iter().map(|row| row.name.clone());
         let heading = std::iter::once(self.scenario.to_owned()).chain(names).collect();
         let columns = self.rows.first().map(|row| row.cells.as_slice()).unwrap_or_default();

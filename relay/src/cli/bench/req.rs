@@ -182,7 +182,11 @@ async fn ask(
                     tally.refused += 1;
                     break;
                 }
-                Incoming::Ok { .. } | Incoming::Auth { .. } | Incoming::Notice { .. } | Incoming::Other => {}
+                Incoming::Ok { .. }
+                | Incoming::Auth { .. }
+                | Incoming::Notice { .. }
+                | Incoming::Count { .. }
+                | Incoming::Other => {}
             }
         }
         tally.latencies.add(asked.elapsed());

@@ -30,6 +30,11 @@ impl Target {
         Ok(Self { url: relay.url.clone(), pid: Some(relay.pid()), _own: Some((relay, folder)) })
     }
 
+    /// Its process, when known.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+
     /// Anonymous memory in MiB, when the process is known and ours to look at.
     pub fn anonymous_mib(&self) -> Option<f64> {
         self.pid.and_then(|pid| process::anonymous_mib(pid).ok())
