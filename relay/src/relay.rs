@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::live::Live;
 use crate::market::{Audiences, Market, MarketKeys};
-use crate::nostr::Pubkey;
+use crate::nostr::{Pubkey, Verifier};
 use crate::outbox::Closing;
 use crate::policy::rate::{self, Rates};
 use crate::policy::{Policies, Readers};
@@ -69,7 +69,13 @@ impl Relay {
         let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeps: true };
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers, live.clone(), upkeep)?;
         let host = (!config.relay.url.is_empty()).then(|| session::host_of(&config.relay.url));
-        let rules = Rules { limits: config.limits.clone(), rates: Rates::new(&config.limits), host };
+        let rules = Rules {
+            limits: config.limits.clone(),
+            rates: Rates::new(&config.limits),
+            host,
+            verifier: Verifier::default(),
+            store: Some(store.clone()),
+        };
         let shared = Arc::new(Shared {
             connections: Connections::default(),
             rules: Arc::new(rules),

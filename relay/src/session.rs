@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::config::LimitsConfig;
 use crate::ingest;
-use crate::nostr::{ClientMessage, Event, Filter, MessageError, Pubkey, kind, message};
+use crate::nostr::{ClientMessage, Event, Filter, MessageError, Pubkey, Verifier, kind, message};
 use crate::policy::rate::Rates;
+use crate::store::Store;
 
 /// How far the clock of an authenticating client may be off, in seconds (NIP-42 suggests ten minutes).
 const AUTH_WINDOW_S: u64 = 600;
@@ -39,6 +40,17 @@ pub struct Rules {
     pub rates: Rates,
     /// Host of the relay's public address; `None`: the one that the client asked for.
     pub host: Option<String>,
+    pub verifier: Verifier,
+    /// Where it is looked up whether an event is here already, before its signature is checked.
+    pub store: Option<Arc<dyn Store>>,
+}
+
+/// What the door says to an event that it does not refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admitted {
+    New,
+    /// It is stored already.
+    Known,
 }
 
 #[derive(Debug)]
@@ -87,21 +99,39 @@ impl Session {
     fn on_event(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
         let id = event.id;
         match self.admit(&event, now) {
-            Ok(()) => actions.push(Action::Publish(Box::new(event))),
+            Ok(Admitted::New) => actions.push(Action::Publish(Box::new(event))),
+            Ok(Admitted::Known) => actions.push(Action::Send(message::ok(&id, true, "duplicate: have this event"))),
             Err(text) => actions.push(Action::Send(message::ok(&id, false, &text))),
         }
     }
 
-    fn admit(&self, event: &Event, now: u64) -> Result<(), String> {
+    fn admit(&self, event: &Event, now: u64) -> Result<Admitted, String> {
+        if self.rules.rates.is_muted(self.ip) {
+            return Err("rate-limited: too many bad signatures from your address, wait a while".to_owned());
+        }
         if !self.rules.rates.event_from(self.ip) {
             return Err("rate-limited: too many events from your address, slow down".to_owned());
         }
         ingest::check(event, &self.rules.limits, &self.keys, now)?;
-        event.verify_signature().map_err(|error| format!("invalid: {error}"))?;
+        if self.is_stored(event) {
+            return Ok(Admitted::Known);
+        }
+        if let Err(error) = self.rules.verifier.check(event) {
+            self.rules.rates.invalid_from(self.ip);
+            return Err(format!("invalid: {error}"));
+        }
         if !self.rules.rates.event_by(self.ip, &event.pubkey, event.kind) {
             return Err("rate-limited: too many events by this author, slow down".to_owned());
         }
-        Ok(())
+        Ok(Admitted::New)
+    }
+
+    /// Whether the event is here. What is stored was checked when it came, and the id is the hash of what has come now:
+    /// that the relay has it is true whatever stands in `sig`.
+    fn is_stored(&self, event: &Event) -> bool {
+        let found = self.rules.store.as_ref().map(|store| store.get(&event.id));
+        // A fault of the store is told by the writer, which asks again.
+        matches!(found, Some(Ok(Some(_))))
     }
 
     fn on_req(&mut self, subscription: String, filters: Vec<Filter>, actions: &mut Vec<Action>) {

@@ -44,6 +44,9 @@ pub struct LimitsConfig {
     pub req_burst_ip: u32,
     pub auth_rate_ip: u32,
     pub auth_burst_ip: u32,
+    /// Bad signatures from one address, before nothing of it is looked at for a while.
+    pub invalid_rate_ip: u32,
+    pub invalid_burst_ip: u32,
     /// Networks whose clients have no rate or connection limit, as `address/bits`.
     pub exempt: Vec<Network>,
 }
@@ -77,6 +80,8 @@ impl Default for LimitsConfig {
             req_burst_ip: 500,
             auth_rate_ip: 5,
             auth_burst_ip: 50,
+            invalid_rate_ip: 5,
+            invalid_burst_ip: 100,
             exempt: vec![
                 Network::new(IpAddr::from([127, 0, 0, 0]), 8),
                 Network::new(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128),

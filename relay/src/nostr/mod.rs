@@ -6,7 +6,9 @@ pub mod hex;
 pub mod json;
 pub mod kind;
 pub mod message;
+pub mod verify;
 
 pub use event::{Event, EventError, EventId, EventView, IndexTags, Pubkey};
 pub use filter::{Filter, FilterError, FilterLimits};
 pub use message::{ClientMessage, MessageError, MessageLimits};
+pub use verify::Verifier;

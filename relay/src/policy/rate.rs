@@ -3,14 +3,20 @@
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use quick_cache::sync::Cache;
 
 use crate::config::{LimitsConfig, Network};
 use crate::nostr::{Pubkey, kind};
 
 /// Keys remembered before the ones that are full again are dropped.
 const SHRINK_ABOVE: usize = 10_000;
+/// Muted addresses remembered.
+const MUTED: usize = 10_000;
+/// How long an address stays muted after one bad signature too many.
+const MUTE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Rates {
@@ -19,6 +25,10 @@ pub struct Rates {
     job_pubkey: Bucket<Pubkey>,
     req_ip: Bucket<IpAddr>,
     auth_ip: Bucket<IpAddr>,
+    invalid_ip: Bucket<IpAddr>,
+    /// Addresses that sent too many bad signatures, and until when nothing of theirs is looked at. Bounded: the first
+    /// to be forgotten are those seen least.
+    muted: Cache<IpAddr, Instant>,
     exempt: Vec<Network>,
 }
 
@@ -34,6 +44,8 @@ impl Rates {
             job_pubkey: Bucket::new(limits.job_rate_pubkey, limits.job_burst_pubkey),
             req_ip: Bucket::new(limits.req_rate_ip, limits.req_burst_ip),
             auth_ip: Bucket::new(limits.auth_rate_ip, limits.auth_burst_ip),
+            invalid_ip: Bucket::new(limits.invalid_rate_ip, limits.invalid_burst_ip),
+            muted: Cache::new(MUTED),
             exempt: limits.exempt.clone(),
         }
     }
@@ -45,6 +57,19 @@ impl Rates {
     /// An EVENT message, before its author is known to be who it says.
     pub fn event_from(&self, ip: IpAddr) -> bool {
         self.is_exempt(ip) || self.event_ip.allows(client(ip))
+    }
+
+    /// An event whose signature was bad. Checking one costs more than sending it, so an address that goes on is muted.
+    pub fn invalid_from(&self, ip: IpAddr) {
+        if !self.is_exempt(ip) && !self.invalid_ip.allows(client(ip)) {
+            self.muted.insert(client(ip), Instant::now() + MUTE);
+        }
+    }
+
+    /// Whether events from this address are to be refused without a look.
+    pub fn is_muted(&self, ip: IpAddr) -> bool {
+        // Usually there is nobody.
+        !self.muted.is_empty() && self.muted.get(&client(ip)).is_some_and(|until| Instant::now() < until)
     }
 
     /// An event whose signature was good.
@@ -106,6 +131,20 @@ mod tests {
         assert!(rates.event_from(ip("10.0.0.1")));
         assert!(!rates.event_from(ip("10.0.0.1")));
         assert!(rates.event_from(ip("10.0.0.2")));
+    }
+
+    #[test]
+    fn who_sends_too_many_bad_signatures_is_muted_and_its_neighbour_is_not() {
+        let limits = LimitsConfig { invalid_rate_ip: 1, invalid_burst_ip: 2, ..LimitsConfig::default() };
+        let (rates, ip) = (Rates::new(&limits), |text: &str| text.parse().unwrap());
+        for _ in 0..2 {
+            rates.invalid_from(ip("10.0.0.1"));
+            assert!(!rates.is_muted(ip("10.0.0.1")), "a few may be an honest mistake");
+        }
+        rates.invalid_from(ip("10.0.0.1"));
+        assert!(rates.is_muted(ip("10.0.0.1")) && !rates.is_muted(ip("10.0.0.2")));
+        (0..10).for_each(|_| rates.invalid_from(ip("127.0.0.1")));
+        assert!(!rates.is_muted(ip("127.0.0.1")));
     }
 
     #[test]

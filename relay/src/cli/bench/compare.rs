@@ -88,8 +88,8 @@ fn side_by_side(report: &mut Report, scenario: &str, ours: &Report, theirs: &Rep
     for (mine, other) in ours.rows().iter().zip(theirs.rows()) {
         for column in COMPARED {
             let (Some(ours), Some(theirs)) = (mine.figure(column), other.figure(column)) else { continue };
-            // Refusals and duplicates are told only when there are any: the rest is then not what it seems.
-            if matches!(column, "refused" | "duplicates") && ours == 0.0 && theirs == 0.0 {
+            // Above all refusals and duplicates: where there are any, the rest is not what it seems.
+            if ours == 0.0 && theirs == 0.0 {
                 continue;
             }
             let name = format!("{scenario}, {}: {}", mine.name(), column.replace('_', " "));

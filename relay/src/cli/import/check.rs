@@ -1,6 +1,7 @@
 //! Parsing and verifying, on every core, without changing the order.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -8,7 +9,7 @@ use anyhow::Context;
 
 use super::read::{Batch, Input};
 use crate::control::line::Line;
-use crate::nostr::Event;
+use crate::nostr::{Event, Verifier};
 
 /// Batches that may wait before and behind each worker.
 const WAITING: usize = 2;
@@ -33,7 +34,8 @@ pub fn every(
     mut sink: impl FnMut(u64, Vec<Checked>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let lanes: Vec<_> = (0..workers).map(|_| start_worker(verify)).collect::<io::Result<_>>()?;
+    let verifier = verify.then(|| Arc::new(Verifier::default()));
+    let lanes: Vec<_> = (0..workers).map(|_| start_worker(verifier.clone())).collect::<io::Result<_>>()?;
     let (dealt, done): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
     // Not waited for: after a fault it may stand in a read that never ends.
     thread::Builder::new().name("read".to_owned()).spawn(move || deal(input, &dealt))?;
@@ -56,14 +58,14 @@ fn deal(mut input: Input, lanes: &[SyncSender<Read>]) {
     }
 }
 
-fn start_worker(verify: bool) -> io::Result<(SyncSender<Read>, Receiver<Done>)> {
+fn start_worker(verifier: Option<Arc<Verifier>>) -> io::Result<(SyncSender<Read>, Receiver<Done>)> {
     let (dealt, batches) = sync_channel::<Read>(WAITING);
     let (done, results) = sync_channel::<Done>(WAITING);
     let work = move || {
         for batch in batches {
             let checked = batch.map(|batch| {
-                let checked = batch.lines.into_iter().map(|(line, text)| Checked { line, event: check(&text, verify) });
-                (batch.bytes, checked.collect())
+                let check = |(line, text)| Checked { line, event: check(&text, verifier.as_deref()) };
+                (batch.bytes, batch.lines.into_iter().map(check).collect())
             });
             if done.send(checked).is_err() {
                 return;
@@ -74,12 +76,12 @@ fn start_worker(verify: bool) -> io::Result<(SyncSender<Read>, Receiver<Done>)> 
     Ok((dealt, results))
 }
 
-fn check(line: &Line, verify: bool) -> Result<Box<Event>, String> {
+fn check(line: &Line, verifier: Option<&Verifier>) -> Result<Box<Event>, String> {
     let Line::Whole(bytes) = line else { return Err("the line is too long".to_owned()) };
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
     let event = Event::parse(text).map_err(|error| error.to_string())?;
-    if verify {
-        event.verify_signature().map_err(|error| error.to_string())?;
+    if let Some(verifier) = verifier {
+        verifier.check(&event).map_err(|error| error.to_string())?;
     }
     Ok(Box::new(event))
 }
