@@ -1,11 +1,17 @@
 //! What the rest of the relay holds of one client.
 
 use std::net::SocketAddr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Semaphore;
 
 use crate::nostr::Pubkey;
 use crate::outbox::Outbox;
 use crate::query::Lane;
+
+/// Events of one client that a plugin may be judging at once; its further ones wait, so that no client takes all of what
+/// `plugins.max_in_flight` allows.
+const JUDGED_AT_ONCE: usize = 64;
 
 /// One client's shared half; the socket and the session stay with the connection's own task.
 #[derive(Debug)]
@@ -15,6 +21,8 @@ pub struct Connection {
     pub outbox: Outbox,
     /// Its queries, in the order they came.
     pub lane: Lane,
+    /// Places for its events before a plugin.
+    pub judged: Arc<Semaphore>,
     authenticated: RwLock<Vec<Pubkey>>,
 }
 
@@ -25,6 +33,7 @@ impl Connection {
             address,
             outbox: Outbox::new(max_outbound_bytes),
             lane: Lane::default(),
+            judged: Arc::new(Semaphore::new(JUDGED_AT_ONCE)),
             authenticated: RwLock::default(),
         }
     }

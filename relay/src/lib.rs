@@ -21,6 +21,7 @@ pub mod market;
 pub mod nostr;
 pub mod outbox;
 pub mod policy;
+mod publish;
 pub mod query;
 pub mod relay;
 pub mod session;

@@ -76,6 +76,7 @@ impl Relay {
             verifier: Verifier::default(),
             store: Some(store.clone()),
         };
+        policies.configure(&config.plugins);
         let shared = Arc::new(Shared {
             connections: Connections::default(),
             rules: Arc::new(rules),
@@ -103,6 +104,7 @@ impl Relay {
         // Who does not take its leave in time is cut off.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
         self.shared.queries.stop();
+        self.shared.policies.stop().await;
         self.shared.writer.stop().await;
         let writer = self.writer;
         let joined = tokio::task::spawn_blocking(move || writer.join()).await?;

@@ -44,7 +44,7 @@ async fn relay() -> anyhow::Result<Relay> {
     let mut config = Config::default();
     config.relay.port = 0;
     config.market.enabled = false;
-    let policies = Policies { write: vec![Box::new(Adapted(OnlyNotes))], query: vec![Box::new(Adapted(NoTags))] };
+    let policies = Policies::new(vec![Box::new(Adapted(OnlyNotes))], vec![Box::new(Adapted(NoTags))]);
     Relay::start(config, Arc::new(MemoryStore::default()), policies).await
 }
 

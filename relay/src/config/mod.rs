@@ -7,6 +7,7 @@ mod limits;
 mod load;
 mod market;
 mod network;
+mod plugins;
 mod relay;
 mod store;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use limits::LimitsConfig;
 pub use market::{Dispatch, MarketConfig};
 pub use network::Network;
+pub use plugins::PluginsConfig;
 pub use relay::RelayConfig;
 pub use store::StoreConfig;
 
@@ -25,6 +27,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub limits: LimitsConfig,
     pub market: MarketConfig,
+    pub plugins: PluginsConfig,
 }
 
 impl Config {
@@ -32,7 +35,8 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check()?;
         self.limits.check()?;
-        self.market.check()
+        self.market.check()?;
+        self.plugins.check()
     }
 }
 

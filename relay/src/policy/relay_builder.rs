@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use nostr::JsonUtil;
 use nostr_relay_builder::builder::{self, PolicyResult};
 
-use super::{Judging, QueryPolicy, Verdict, WritePolicy};
+use super::{Judging, QueryPolicy, QueryVerdict, Verdict, WritePolicy, with_prefix};
 use crate::nostr::{Event, Filter};
 
 /// A nostr-relay-builder policy as one of ours.
@@ -13,30 +13,28 @@ use crate::nostr::{Event, Filter};
 pub struct Adapted<P>(pub P);
 
 impl<P: builder::WritePolicy> WritePolicy for Adapted<P> {
-    fn admit_event<'a>(&'a self, event: &'a Event, from: &'a SocketAddr) -> Judging<'a> {
+    fn admit_event<'a>(&'a self, event: &'a Event, from: &'a SocketAddr) -> Judging<'a, Verdict> {
         Box::pin(async move {
-            let event = nostr::Event::from_json(event.body())
-                .map_err(|error| format!("error: a policy could not read the event: {error}"))?;
-            verdict(self.0.admit_event(&event, from).await)
+            match nostr::Event::from_json(event.body()) {
+                Ok(event) => match self.0.admit_event(&event, from).await {
+                    PolicyResult::Accept => Verdict::Accept,
+                    PolicyResult::Reject(text) => Verdict::Reject(with_prefix(&text)),
+                },
+                Err(error) => Verdict::Reject(format!("error: a policy could not read the event: {error}")),
+            }
         })
     }
 }
 
 impl<P: builder::QueryPolicy> QueryPolicy for Adapted<P> {
-    fn admit_query<'a>(&'a self, filter: &'a Filter, from: &'a SocketAddr) -> Judging<'a> {
+    fn admit_query<'a>(&'a self, filter: &'a Filter, from: &'a SocketAddr) -> Judging<'a, QueryVerdict> {
         Box::pin(async move {
             let filter = nostr::Filter::from_json(filter.to_json())
                 .map_err(|error| format!("error: a policy could not read the filter: {error}"))?;
-            verdict(self.0.admit_query(&filter, from).await)
+            match self.0.admit_query(&filter, from).await {
+                PolicyResult::Accept => Ok(()),
+                PolicyResult::Reject(text) => Err(with_prefix(&text)),
+            }
         })
-    }
-}
-
-/// nostr-relay-builder leaves the machine prefix to the policy; one without gets `blocked:`.
-fn verdict(result: PolicyResult) -> Verdict {
-    match result {
-        PolicyResult::Accept => Ok(()),
-        PolicyResult::Reject(text) if text.contains(": ") => Err(text),
-        PolicyResult::Reject(text) => Err(format!("blocked: {text}")),
     }
 }

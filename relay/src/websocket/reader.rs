@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::connection::Connection;
 use crate::live::Slot;
 use crate::nostr::{Filter, Pubkey, message};
+use crate::policy::{Question, Source};
 use crate::query::{Cancelled, Req};
 use crate::relay::Shared;
 use crate::session::{Action, Session};
-use crate::writer::{Command, Reply};
+use crate::writer::Command;
 
 /// A session and what it has open in the relay.
 pub struct Reader<'a> {
@@ -35,16 +36,7 @@ impl<'a> Reader<'a> {
         for action in actions.drain(..) {
             match action {
                 Action::Send(text) => self.connection.outbox.text(text),
-                Action::Publish(event) => {
-                    let from = self.connection.address;
-                    match self.shared.policies.admit_event(&event, &from).await {
-                        Ok(()) => {
-                            let reply = Reply::Connection(self.connection.clone());
-                            self.shared.writer.send(Command::Publish { event, reply }).await;
-                        }
-                        Err(text) => self.connection.outbox.text(message::ok(&event.id, false, &text)),
-                    }
-                }
+                Action::Publish(event) => self.shared.publish(self.connection, event).await,
                 Action::Subscribe { subscription, filters } => self.subscribe(subscription, filters).await,
                 Action::Unsubscribe { subscription } => self.unsubscribe(&subscription),
                 Action::Authenticate(pubkey) => self.authenticate(pubkey).await,
@@ -54,7 +46,9 @@ impl<'a> Reader<'a> {
 
     async fn subscribe(&mut self, subscription: String, filters: Vec<Filter>) {
         self.unsubscribe(&subscription);
-        if let Err(text) = self.shared.policies.admit_query(&filters, &self.connection.address).await {
+        let question = Question { verb: "REQ", subscription: &subscription, filters: &filters };
+        let source = Source::client(self.connection, None);
+        if let Err(text) = self.shared.policies.admit_query(&question, &source).await {
             self.session.on_ended(&subscription);
             self.connection.outbox.text(message::closed(&subscription, &text));
             return;
