@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::worker::{Job, Worker};
-use super::{Question, QueryVerdict, Source, Verdict};
+use super::{QueryVerdict, Question, Source, Verdict};
 use crate::clock::now_s;
 use crate::nostr::Event;
 

@@ -146,9 +146,13 @@ mod tests {
             "sourceInfo": "10.0.0.7", "authed": event.pubkey.to_hex()});
         assert_eq!(serde_json::from_slice::<Value>(&line).unwrap(), expected);
 
-        let channels = [(Channel::Client("[2001:db8::1]:1".parse().unwrap()), "IP6", "2001:db8::1"),
-            (Channel::Import, "Import", ""), (Channel::Stored, "Stored", ""),
-            (Channel::Stream("wss://a"), "Stream", "wss://a"), (Channel::Sync("wss://\"b"), "Sync", "wss://\"b")];
+        let channels = [
+            (Channel::Client("[2001:db8::1]:1".parse().unwrap()), "IP6", "2001:db8::1"),
+            (Channel::Import, "Import", ""),
+            (Channel::Stored, "Stored", ""),
+            (Channel::Stream("wss://a"), "Stream", "wss://a"),
+            (Channel::Sync("wss://\"b"), "Sync", "wss://\"b"),
+        ];
         for (channel, kind, info) in channels {
             let line: Value = serde_json::from_slice(&about_event(&event, &Source::link(channel), 1)).unwrap();
             assert_eq!((&line["sourceType"], &line["sourceInfo"]), (&json!(kind), &json!(info)));
