@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::relay::Shared;
-use crate::{info, websocket};
+use crate::{admin, info, websocket};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -27,7 +27,12 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) 
         let shared = shared.clone();
         service_fn(move |request| {
             let shared = shared.clone();
-            async move { Ok::<_, Infallible>(answer(request, address, &shared)) }
+            async move {
+                Ok::<_, Infallible>(match admin::is_call(&request) {
+                    true => with_cors(admin::answer(request, &shared).await),
+                    false => answer(request, address, &shared),
+                })
+            }
         })
     };
     let served = hyper::server::conn::http1::Builder::new()
@@ -65,7 +70,7 @@ fn answer(request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>)
 }
 
 fn document(shared: &Shared) -> Answer {
-    let body = info::document(&shared.config, shared.own).to_string();
+    let body = info::document(&shared.config, &shared.access.lists(), shared.own).to_string();
     let mut answer = Response::new(Full::from(body));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/nostr+json"));
     answer
@@ -112,6 +117,9 @@ fn upgrade(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Sha
         Ok(admitted) => admitted,
         Err(status) => return text(status, "too many connections, try again later\n"),
     };
+    if shared.access.blocks(address.ip()) {
+        return text(StatusCode::FORBIDDEN, "your address is blocked here\n");
+    }
     let shared = shared.clone();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

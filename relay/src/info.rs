@@ -2,18 +2,19 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::access::Lists;
+use crate::config::{Config, Way};
 use crate::nostr::Pubkey;
 
 /// NIPs whose claims on a relay are met.
-const SUPPORTED_NIPS: [u16; 11] = [1, 2, 9, 11, 22, 40, 42, 65, 70, 89, 90];
+const SUPPORTED_NIPS: [u16; 13] = [1, 2, 9, 11, 22, 40, 42, 65, 70, 86, 89, 90, 98];
 
 /// `own` is the key that signs leases and job states; `None` when the market is off.
-pub fn document(config: &Config, own: Option<Pubkey>) -> Value {
+pub fn document(config: &Config, lists: &Lists, own: Option<Pubkey>) -> Value {
     let (relay, limits) = (&config.relay, &config.limits);
     let mut document = json!({
-        "name": relay.name,
-        "description": relay.description,
+        "name": lists.name.as_ref().unwrap_or(&relay.name),
+        "description": lists.description.as_ref().unwrap_or(&relay.description),
         "supported_nips": SUPPORTED_NIPS,
         "software": env!("CARGO_PKG_REPOSITORY"),
         "version": env!("CARGO_PKG_VERSION"),
@@ -26,17 +27,21 @@ pub fn document(config: &Config, own: Option<Pubkey>) -> Value {
             "max_event_tags": limits.max_tags,
             "min_pow_difficulty": 0,
             "auth_required": false,
-            "payment_required": false,
-            "restricted_writes": false,
+            "payment_required": config.admission.admit == [Way::Paid],
+            "restricted_writes": !config.admission.admit.is_empty(),
             "created_at_upper_limit": limits.created_at_future_s,
         },
     });
     if limits.created_at_past_s > 0 {
         document["limitation"]["created_at_lower_limit"] = limits.created_at_past_s.into();
     }
-    let said = [("pubkey", &relay.pubkey), ("contact", &relay.contact), ("icon", &relay.icon)];
+    let icon = lists.icon.as_ref().unwrap_or(&relay.icon);
+    let said = [("pubkey", &relay.pubkey), ("contact", &relay.contact), ("icon", icon)];
     for (name, value) in said.into_iter().filter(|(_, value)| !value.is_empty()) {
         document[name] = value.as_str().into();
+    }
+    if config.admission.admit.contains(&Way::Paid) {
+        document["fees"] = json!({"admission": [{"amount": config.admission.fee_msat, "unit": "msats"}]});
     }
     if let Some(own) = own {
         document["self"] = own.to_hex().into();

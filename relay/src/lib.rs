@@ -7,6 +7,8 @@
 //!
 //! ARCHITECTURE.md, beside the workspace's Cargo.toml, draws the whole house.
 
+pub mod access;
+mod admin;
 #[cfg(feature = "rocksdb")]
 pub mod cli;
 pub mod clock;

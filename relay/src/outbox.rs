@@ -55,6 +55,8 @@ pub enum Closing {
     TooSlow,
     /// It sent what no WebSocket client may send.
     Misbehaved,
+    /// The operator does not want it.
+    Blocked,
     Shutdown,
 }
 

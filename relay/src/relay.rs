@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_tungstenite::WebSocketStream;
 
-use crate::config::Config;
+use crate::access::{Access, Refresher};
+use crate::config::{Config, Network};
 use crate::connection::Connection;
 use crate::live::Live;
 use crate::market::{Audiences, Market, MarketKeys};
@@ -40,6 +41,7 @@ pub struct Shared {
     pub live: Arc<Live>,
     pub queries: Arc<QueryPool>,
     pub writer: WriterHandle,
+    pub access: Arc<Access>,
     rules: Arc<Rules>,
     connections: Connections,
 }
@@ -50,6 +52,8 @@ pub struct Relay {
     pub shared: Arc<Shared>,
     writer: JoinHandle<()>,
     accepting: tokio::task::JoinHandle<()>,
+    /// Works until it is dropped.
+    _members: Option<Refresher>,
 }
 
 impl Relay {
@@ -69,9 +73,12 @@ impl Relay {
         let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeps: true };
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers, live.clone(), upkeep)?;
         let host = (!config.relay.url.is_empty()).then(|| session::host_of(&config.relay.url));
+        let access = Arc::new(Access::open(&config)?);
+        let members = Refresher::start(&access, store.clone())?;
         let rules = Rules {
             limits: config.limits.clone(),
             rates: Rates::new(&config.limits),
+            access: access.clone(),
             host,
             verifier: Verifier::default(),
             store: Some(store.clone()),
@@ -87,9 +94,10 @@ impl Relay {
             live,
             queries,
             writer,
+            access,
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
-        Ok(Self { address, shared, writer: writer_thread, accepting })
+        Ok(Self { address, shared, writer: writer_thread, accepting, _members: members })
     }
 
     /// Takes no more connections, lets what was accepted reach the disk, and says good-bye.
@@ -157,6 +165,11 @@ impl Shared {
     /// Clients connected now.
     pub fn clients(&self) -> usize {
         self.connections.count()
+    }
+
+    /// Ends the connections of clients from `network`.
+    pub fn close_from(&self, network: Network) {
+        self.connections.close_from(network);
     }
 
     /// Reserves a place for one more client.
@@ -252,6 +265,14 @@ impl Connections {
 
     fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    fn close_from(&self, network: Network) {
+        for connection in self.lock().values().filter_map(Weak::upgrade) {
+            if network.contains(connection.address.ip()) {
+                connection.outbox.close(Closing::Blocked);
+            }
+        }
     }
 
     fn close_all(&self) {

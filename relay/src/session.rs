@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::access::Access;
 use crate::config::LimitsConfig;
 use crate::ingest;
 use crate::nostr::{ClientMessage, Event, Filter, MessageError, Pubkey, Verifier, kind, message};
@@ -38,6 +39,7 @@ pub enum Action {
 pub struct Rules {
     pub limits: LimitsConfig,
     pub rates: Rates,
+    pub access: Arc<Access>,
     /// Host of the relay's public address; `None`: the one that the client asked for.
     pub host: Option<String>,
     pub verifier: Verifier,
@@ -112,6 +114,7 @@ impl Session {
         if !self.rules.rates.event_from(self.ip) {
             return Err("rate-limited: too many events from your address, slow down".to_owned());
         }
+        self.rules.access.admit(event)?;
         ingest::check(event, &self.rules.limits, &self.keys, now)?;
         if self.is_stored(event) {
             return Ok(Admitted::Known);

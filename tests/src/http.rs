@@ -27,12 +27,18 @@ impl Answer {
 
 /// Sends `METHOD path` with more header lines.
 pub async fn ask(relay: &Relay, method: &str, path: &str, headers: &[&str]) -> anyhow::Result<Answer> {
+    ask_with(relay, method, path, headers, "").await
+}
+
+/// The same with a body, whose length the headers must name.
+pub async fn ask_with(relay: &Relay, method: &str, path: &str, headers: &[&str], body: &str) -> anyhow::Result<Answer> {
     let mut request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n", relay.port());
     for header in headers {
         request.push_str(header);
         request.push_str("\r\n");
     }
     request.push_str("\r\n");
+    request.push_str(body);
     let talk = async {
         let mut stream = TcpStream::connect(("127.0.0.1", relay.port())).await?;
         stream.write_all(request.as_bytes()).await?;

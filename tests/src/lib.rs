@@ -12,6 +12,7 @@ pub mod client;
 pub mod data;
 pub mod event;
 pub mod http;
+pub mod manage;
 pub mod market;
 pub mod naive;
 pub mod random;

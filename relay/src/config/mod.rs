@@ -3,6 +3,7 @@
 //! A file for each section. `config.toml` at the root of the project names every key with its default; a test keeps it
 //! equal.
 
+mod admission;
 mod limits;
 mod load;
 mod market;
@@ -13,6 +14,7 @@ mod store;
 
 use serde::{Deserialize, Serialize};
 
+pub use admission::{AdmissionConfig, Way};
 pub use limits::LimitsConfig;
 pub use market::{Dispatch, MarketConfig};
 pub use network::Network;
@@ -26,6 +28,7 @@ pub struct Config {
     pub relay: RelayConfig,
     pub store: StoreConfig,
     pub limits: LimitsConfig,
+    pub admission: AdmissionConfig,
     pub market: MarketConfig,
     pub plugins: PluginsConfig,
 }
@@ -35,6 +38,7 @@ impl Config {
     fn check(&self) -> anyhow::Result<()> {
         self.relay.check()?;
         self.limits.check()?;
+        self.admission.check(&self.relay)?;
         self.market.check()?;
         self.plugins.check()
     }

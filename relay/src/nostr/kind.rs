@@ -1,5 +1,7 @@
 //! Kinds, and how NIP-01 says each range is kept.
 
+/// NIP-02 follows.
+pub const FOLLOWS: u16 = 3;
 /// NIP-04 direct message.
 pub const DIRECT_MESSAGE: u16 = 4;
 /// NIP-09 deletion request.
@@ -8,12 +10,18 @@ pub const DELETION: u16 = 5;
 pub const GIFT_WRAP: u16 = 1059;
 /// NIP-59 gift wrap that is not kept.
 pub const EPHEMERAL_GIFT_WRAP: u16 = 21059;
+/// NIP-56 report.
+pub const REPORT: u16 = 1984;
 /// NIP-90 job feedback.
 pub const JOB_FEEDBACK: u16 = 7000;
+/// NIP-57 zap receipt.
+pub const ZAP_RECEIPT: u16 = 9735;
 /// Liveness of a provider that does not authenticate (docs/market.md).
 pub const PROVIDER_HEARTBEAT: u16 = 11998;
 /// NIP-42 authentication.
 pub const AUTH: u16 = 22242;
+/// NIP-98 authorization of an HTTP request.
+pub const HTTP_AUTH: u16 = 27235;
 /// State of a job, signed by the relay (docs/market.md).
 pub const JOB_STATE: u16 = 30383;
 /// NIP-89 advert of what a provider does.

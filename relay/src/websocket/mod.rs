@@ -148,7 +148,7 @@ where
 
 fn close_code(closing: Closing) -> CloseCode {
     match closing {
-        Closing::TooSlow => CloseCode::Policy,
+        Closing::TooSlow | Closing::Blocked => CloseCode::Policy,
         Closing::Misbehaved => CloseCode::Invalid,
         Closing::Shutdown => CloseCode::Away,
     }
@@ -158,6 +158,7 @@ fn close_reason(closing: Closing) -> &'static str {
     match closing {
         Closing::TooSlow => "too slow: more waits for you than the relay keeps",
         Closing::Misbehaved => "the message could not be read",
+        Closing::Blocked => "your address is blocked here",
         Closing::Shutdown => "the relay is going away",
     }
 }
