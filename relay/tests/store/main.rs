@@ -4,6 +4,8 @@ mod contract;
 mod database;
 #[cfg(feature = "rocksdb")]
 mod disk;
+#[cfg(feature = "rocksdb")]
+mod planner;
 mod real;
 mod support;
 #[cfg(feature = "rocksdb")]

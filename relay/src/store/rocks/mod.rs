@@ -5,6 +5,7 @@ mod keys;
 mod merge;
 mod options;
 mod plan;
+mod probe;
 mod scan;
 mod transaction;
 mod view;

@@ -1,4 +1,4 @@
-//! Which index answers a filter.
+//! Which indexes can answer a filter.
 
 use super::keys::{Index, Prefix};
 use crate::nostr::{EventId, Filter};
@@ -8,6 +8,9 @@ const MAX_RANGES: usize = 4096;
 /// How many ranges it is worth to leave out other kinds already in the index.
 const MAX_RANGES_BY_KIND: usize = 1024;
 
+/// How many ranges make it worth to look whether walking whole kinds is cheaper.
+const MANY_RANGES: usize = 16;
+
 /// Where to look. Whatever it yields is checked against the whole filter afterwards, so a plan has to
 /// cover every match, and may cover more.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,13 +19,16 @@ pub enum Plan<'a> {
     Nothing,
     /// Point lookups.
     Ids(&'a [EventId]),
-    /// These ranges, merged.
-    Ranges(Index, Vec<Prefix>),
+    /// The ranges of one of these candidates, merged; which one, `probe` tells. There is at least one.
+    Ranges(Vec<Candidate>),
     /// The events themselves, in order of time.
     Events,
 }
 
-/// Chooses by how few events a condition usually leaves: an id, then a tag value, an author, a kind.
+/// Ranges of one index that together hold every match.
+pub type Candidate = (Index, Vec<Prefix>);
+
+/// An id leaves fewest events; whether a tag value, an author or a kind does, depends on what is stored.
 pub fn plan(filter: &Filter) -> Plan<'_> {
     if filter.is_never() {
         return Plan::Nothing;
@@ -30,27 +36,31 @@ pub fn plan(filter: &Filter) -> Plan<'_> {
     if let Some(ids) = &filter.ids {
         return Plan::Ids(ids);
     }
-    by_tag(filter).or_else(|| by_author(filter)).or_else(|| by_kind(filter)).unwrap_or(Plan::Events)
+    let by_tag = filter.tags.iter().filter_map(|(name, values)| by_tag(filter, *name, values));
+    let mut candidates: Vec<Candidate> = by_tag.chain(by_author(filter)).collect();
+    if candidates.iter().all(|(_, prefixes)| prefixes.len() > MANY_RANGES) {
+        candidates.extend(by_kind(filter));
+    }
+    if candidates.is_empty() { Plan::Events } else { Plan::Ranges(candidates) }
 }
 
-fn by_tag(filter: &Filter) -> Option<Plan<'_>> {
-    let (name, values) = filter.tags.iter().min_by_key(|(_, values)| values.len())?;
-    let prefixes = values.iter().map(|value| Prefix::tag(*name, value)).collect();
+fn by_tag(filter: &Filter, name: u8, values: &[Box<[u8]>]) -> Option<Candidate> {
+    let prefixes = values.iter().map(|value| Prefix::tag(name, value)).collect();
     narrow(filter, (Index::Tag, Index::TagKind), prefixes)
 }
 
-fn by_author(filter: &Filter) -> Option<Plan<'_>> {
+fn by_author(filter: &Filter) -> Option<Candidate> {
     let prefixes = filter.authors.as_ref()?.iter().map(Prefix::author).collect();
     narrow(filter, (Index::Author, Index::AuthorKind), prefixes)
 }
 
-fn by_kind(filter: &Filter) -> Option<Plan<'_>> {
+fn by_kind(filter: &Filter) -> Option<Candidate> {
     let prefixes = filter.kinds.as_ref()?.iter().map(|kind| Prefix::kind(*kind)).collect();
     bounded(Index::Kind, prefixes)
 }
 
 /// Takes the index that also holds the kind when the filter names kinds and few enough.
-fn narrow(filter: &Filter, (wide, by_kind): (Index, Index), prefixes: Vec<Prefix>) -> Option<Plan<'_>> {
+fn narrow(filter: &Filter, (wide, by_kind): (Index, Index), prefixes: Vec<Prefix>) -> Option<Candidate> {
     match &filter.kinds {
         Some(kinds) if kinds.len().saturating_mul(prefixes.len()) <= MAX_RANGES_BY_KIND => {
             let of_kinds = |prefix: &Prefix| {
@@ -63,12 +73,12 @@ fn narrow(filter: &Filter, (wide, by_kind): (Index, Index), prefixes: Vec<Prefix
     }
 }
 
-/// No plan at all when there are too many ranges: a coarser one is taken.
-fn bounded<'a>(index: Index, mut prefixes: Vec<Prefix>) -> Option<Plan<'a>> {
+/// None when there are too many ranges: a coarser candidate is taken.
+fn bounded(index: Index, mut prefixes: Vec<Prefix>) -> Option<Candidate> {
     // Shortened keys may coincide, and a range is walked once.
     prefixes.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
     prefixes.dedup();
-    (prefixes.len() <= MAX_RANGES).then_some(Plan::Ranges(index, prefixes))
+    (prefixes.len() <= MAX_RANGES).then_some((index, prefixes))
 }
 
 #[cfg(test)]
@@ -76,41 +86,43 @@ mod tests {
     use super::*;
     use crate::nostr::FilterLimits;
 
-    fn check(json: &str, expected: Option<(Index, usize)>) {
+    fn check(json: &str, expected: &[(Index, usize)]) {
         let limits = FilterLimits { max_elements: 100_000, max_tags: 8 };
         let filter = Filter::parse(json, limits).unwrap();
-        let chosen = match plan(&filter) {
-            Plan::Ranges(index, prefixes) => Some((index, prefixes.len())),
-            Plan::Nothing | Plan::Ids(_) | Plan::Events => None,
+        let candidates = match plan(&filter) {
+            Plan::Ranges(candidates) => candidates,
+            Plan::Nothing | Plan::Ids(_) | Plan::Events => Vec::new(),
         };
-        assert_eq!(chosen, expected, "{json}");
+        let candidates: Vec<(Index, usize)> = candidates.iter().map(|(index, ranges)| (*index, ranges.len())).collect();
+        assert_eq!(candidates, expected, "{json}");
     }
 
     #[test]
-    fn the_rarest_condition_is_searched() {
+    fn what_is_named_is_looked_up_and_a_choice_is_left_only_where_there_is_one() {
         let key = "ab".repeat(32);
-        check(r##"{"kinds":[1,2]}"##, Some((Index::Kind, 2)));
-        check(&format!(r##"{{"authors":["{key}"]}}"##), Some((Index::Author, 1)));
-        check(&format!(r##"{{"authors":["{key}"],"kinds":[1,2]}}"##), Some((Index::AuthorKind, 2)));
-        check(r##"{"#t":["a","b"],"#p":["c"]}"##, Some((Index::Tag, 1)));
-        check(r##"{"#t":["a","b"],"kinds":[1]}"##, Some((Index::TagKind, 2)));
-        check(&format!(r##"{{"authors":["{key}"],"#t":["a"]}}"##), Some((Index::Tag, 1)));
-        check(r##"{"since":5}"##, None);
+        check(r##"{"kinds":[1,2]}"##, &[(Index::Kind, 2)]);
+        check(&format!(r##"{{"authors":["{key}"]}}"##), &[(Index::Author, 1)]);
+        check(&format!(r##"{{"authors":["{key}"],"kinds":[1,2]}}"##), &[(Index::AuthorKind, 2)]);
+        check(r##"{"#t":["a","b"],"#p":["c"]}"##, &[(Index::Tag, 1), (Index::Tag, 2)]);
+        check(r##"{"#t":["a","b"],"kinds":[1]}"##, &[(Index::TagKind, 2)]);
+        check(&format!(r##"{{"authors":["{key}"],"#t":["a"]}}"##), &[(Index::Tag, 1), (Index::Author, 1)]);
+        check(r##"{"since":5}"##, &[]);
     }
 
     #[test]
-    fn a_product_of_many_values_and_kinds_takes_the_coarser_index() {
+    fn a_product_of_many_values_and_kinds_takes_the_coarser_index_or_the_kinds() {
         let kinds: Vec<String> = (0..100).map(|kind| kind.to_string()).collect();
         let values: Vec<String> = (0..100).map(|value| format!("\"{value}\"")).collect();
         let (kinds, values) = (kinds.join(","), values.join(","));
-        check(&format!(r##"{{"kinds":[{kinds}],"#t":[{values}]}}"##), Some((Index::Tag, 100)));
+        let json = format!(r##"{{"kinds":[{kinds}],"#t":[{values}]}}"##);
+        check(&json, &[(Index::Tag, 100), (Index::Kind, 100)]);
     }
 
     #[test]
     fn too_many_ranges_are_never_merged() {
         let values: Vec<String> = (0..5000).map(|value| format!("\"{value}\"")).collect();
         let values = values.join(",");
-        check(&format!(r##"{{"kinds":[1],"#t":[{values}]}}"##), Some((Index::Kind, 1)));
-        check(&format!(r##"{{"#t":[{values}]}}"##), None);
+        check(&format!(r##"{{"kinds":[1],"#t":[{values}]}}"##), &[(Index::Kind, 1)]);
+        check(&format!(r##"{{"#t":[{values}]}}"##), &[]);
     }
 }

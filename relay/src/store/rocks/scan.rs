@@ -7,6 +7,7 @@ use super::super::{Head, Position, Progress, Record, Scan, StoreError};
 use super::RocksStore;
 use super::merge::Merge;
 use super::plan::{Plan, plan};
+use super::probe;
 use super::view::View;
 use crate::nostr::EventId;
 
@@ -82,10 +83,12 @@ pub fn run(store: &RocksStore, scan: &mut Scan, budget: u32, found: &mut Found<'
             scan.notes.points = Some(points.clone());
             Source::Points { points, looked_at }
         }
-        Plan::Ranges(index, prefixes) => {
+        Plan::Ranges(candidates) => {
+            let at = if candidates.len() == 1 { 0 } else { probe::sparsest(&view, &candidates, window)? };
+            let (index, prefixes) = &candidates[at];
             // Every range has been looked into once before the first answer is known.
             budget = budget.max(prefixes.len() as u64);
-            Source::Merge(Box::new(Merge::new(&view, index, &prefixes, window)?))
+            Source::Merge(Box::new(Merge::new(&view, *index, prefixes, window)?))
         }
     };
     loop {
