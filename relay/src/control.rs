@@ -28,6 +28,10 @@ pub enum Request {
     Import,
     /// Remove what matches a NIP-01 filter.
     Delete { filter: serde_json::Value },
+    /// Give the space of removed events back to the disk.
+    Compact,
+    /// Copy the store as it is now into a new folder beside it.
+    Checkpoint,
 }
 
 /// What the relay answers.
@@ -43,6 +47,9 @@ pub enum Answer {
     Refused(String),
     /// How many events were removed.
     Deleted(u64),
+    Compacted,
+    /// Where the copy is. It belongs to who asked for it; the relay's next start removes it.
+    Checkpoint(PathBuf),
     /// The request could not be carried out; for an event: nothing is known of it.
     Error(String),
 }

@@ -9,6 +9,9 @@ use crate::config::Config;
 use crate::market::MarketKeys;
 use crate::nostr::Pubkey;
 
+/// Where secret keys lie, in the folder of the store.
+pub const FOLDER: &str = "keys";
+
 #[derive(Debug, clap::Args)]
 pub struct KeysArgs {
     /// Make the key when there is none yet, as the relay does at its first start.
@@ -17,7 +20,7 @@ pub struct KeysArgs {
 }
 
 pub fn run(config: &Config, args: &KeysArgs) -> anyhow::Result<()> {
-    let file = config.store.path.join("keys").join("relay.key");
+    let file = config.store.path.join(FOLDER).join("relay.key");
     if args.create {
         storage::create_folder(config)?;
     } else if !file.try_exists()? {
@@ -36,7 +39,7 @@ pub fn run(config: &Config, args: &KeysArgs) -> anyhow::Result<()> {
 
 /// The relay's public key; `None` when it was never started.
 pub fn own(config: &Config) -> anyhow::Result<Option<Pubkey>> {
-    if !config.store.path.join("keys").join("relay.key").try_exists()? {
+    if !config.store.path.join(FOLDER).join("relay.key").try_exists()? {
         return Ok(None);
     }
     Ok(Some(MarketKeys::load_or_create(&config.store.path)?.public()))

@@ -3,21 +3,27 @@
 //! Verbs that only read open the store as a secondary, so they work beside a running relay and without one alike
 //! (`storage`). Verbs that write go through the relay where one runs, else straight to the store (`writing`).
 
+mod backup;
 mod bench;
+mod check;
+mod compact;
 mod delete;
 mod demo;
 mod descriptors;
 mod duration;
 mod export;
+mod files;
 mod import;
 mod info;
 mod jobs;
 mod keys;
+mod migrate;
 mod npub;
 mod output;
 mod progress;
 mod reading;
 mod relay;
+mod restore;
 mod scan;
 mod storage;
 mod terminal;
@@ -55,6 +61,16 @@ enum Verb {
     Scan(With<scan::ScanArgs>),
     /// Remove stored events.
     Delete(With<delete::DeleteArgs>),
+    /// Give the space of removed events back to the disk.
+    Compact(With<Nothing>),
+    /// Check that everything that is kept about the events agrees with them.
+    Check(With<check::CheckArgs>),
+    /// Copy the store as it is at one moment.
+    Backup(With<backup::BackupArgs>),
+    /// Put a backup in the place of the store.
+    Restore(With<restore::RestoreArgs>),
+    /// Bring a store of an older format to this version's.
+    Migrate(With<Nothing>),
     /// Show the jobs and how they stand.
     Jobs(With<jobs::JobsArgs>),
     /// Show the public key that the relay signs with.
@@ -143,6 +159,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Export(with) => export::run(&config(with.source)?, &with.args),
         Verb::Scan(with) => scan::run(&config(with.source)?, with.args),
         Verb::Delete(with) => delete::run(&config(with.source)?, with.args),
+        Verb::Compact(with) => compact::run(&config(with.source)?),
+        Verb::Check(with) => check::run(&config(with.source)?, &with.args),
+        Verb::Backup(with) => backup::run(&config(with.source)?, &with.args),
+        Verb::Restore(with) => restore::run(&config(with.source)?, &with.args),
+        Verb::Migrate(with) => migrate::run(&config(with.source)?),
         Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
         Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
         Verb::Info(with) => info::run(&config(with.source)?),

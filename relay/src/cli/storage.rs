@@ -5,11 +5,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 
+use super::files;
 use crate::config::Config;
-use crate::store::StoreError;
 use crate::store::rocks::{RocksOptions, RocksStore};
+use crate::store::{CHECKPOINT, StoreError};
 
 /// How often opening beside a relay is tried: it may remove a file that was about to be read.
 const ATTEMPTS: u32 = 5;
@@ -31,18 +32,19 @@ pub fn database(config: &Config) -> PathBuf {
 
 /// Makes the folder of everything, which holds secrets, for its owner only.
 pub fn create_folder(config: &Config) -> anyhow::Result<()> {
-    create_private(&config.store.path)
+    files::create_private(&config.store.path)
 }
 
-fn create_private(path: &Path) -> anyhow::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("making the folder {}", path.display()))
+/// Refuses a folder in which there is no store.
+pub fn require(database: &Path) -> anyhow::Result<()> {
+    ensure!(!files::is_empty_store(database)?, "no store in {}", database.display());
+    Ok(())
 }
 
 /// Opens the store as its only writer, and makes it when there is none.
 pub fn open_to_write(config: &Config, commits: Commits) -> anyhow::Result<RocksStore> {
     let path = database(config);
-    create_private(&path)?;
+    files::create_private(&path)?;
     let cache = mib(config.store.block_cache_mib);
     let options = RocksOptions {
         block_cache_bytes: cache,
@@ -52,15 +54,32 @@ pub fn open_to_write(config: &Config, commits: Commits) -> anyhow::Result<RocksS
         durable: commits == Commits::Durable,
         ..RocksOptions::default()
     };
-    RocksStore::open(&path, options).map_err(|error| match is_locked(&error) {
+    let store = RocksStore::open(&path, options).map_err(|error| match is_locked(&error) {
         true => anyhow!("{} is in use by another process: is a relay running on it?", path.display()),
         false => anyhow::Error::new(error).context(format!("opening {}", path.display())),
-    })
+    })?;
+    remove_checkpoints(&config.store.path)?;
+    Ok(store)
+}
+
+/// What a backup that was cut short has left.
+fn remove_checkpoints(folder: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(CHECKPOINT) {
+            files::remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens the store to read it, whether or not a relay has it open.
 pub fn open_to_read(config: &Config) -> anyhow::Result<RocksStore> {
-    let path = database(config);
+    open_copy_to_read(config, &database(config))
+}
+
+/// The same for a copy of it elsewhere.
+pub fn open_copy_to_read(config: &Config, path: &Path) -> anyhow::Result<RocksStore> {
     let options = RocksOptions {
         block_cache_bytes: mib(config.store.block_cache_mib.min(64)),
         write_buffer_bytes: mib(16),
@@ -73,7 +92,7 @@ pub fn open_to_read(config: &Config) -> anyhow::Result<RocksStore> {
     let scratch = Scratch::new()?;
     let mut attempt = 1;
     loop {
-        match RocksStore::open_secondary(&path, &scratch.0, options) {
+        match RocksStore::open_secondary(path, &scratch.0, options) {
             Err(StoreError::Rocks(_)) if attempt < ATTEMPTS => std::thread::sleep(PAUSE * attempt),
             opened => return opened.with_context(|| format!("opening {} to read", path.display())),
         }

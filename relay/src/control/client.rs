@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 
@@ -48,6 +48,22 @@ impl Client {
         let filter = serde_json::from_str(&filter.to_json())?;
         match self.ask(&Request::Delete { filter })? {
             Answer::Deleted(removed) => Ok(removed),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Waits until the relay has compacted its store.
+    pub fn compact(&mut self) -> anyhow::Result<()> {
+        match self.ask(&Request::Compact)? {
+            Answer::Compacted => Ok(()),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Has the relay copy its store; the folder of the copy, which is to be moved away.
+    pub fn checkpoint(&mut self) -> anyhow::Result<PathBuf> {
+        match self.ask(&Request::Checkpoint)? {
+            Answer::Checkpoint(folder) => Ok(folder),
             other => unexpected(&other),
         }
     }

@@ -18,6 +18,7 @@ use super::{Answer, Info, Request, WINDOW};
 use crate::ingest;
 use crate::nostr::{Event, Filter, FilterLimits};
 use crate::relay::{Relay, Shared};
+use crate::store::{Store, StoreError};
 use crate::writer::{Command, Imported};
 
 /// Conversations at once; more are told so and closed.
@@ -36,7 +37,12 @@ impl Server {
     pub fn start(folder: &Path, relay: &Relay) -> anyhow::Result<Self> {
         let path = super::path(folder);
         let listener = bind(&path).with_context(|| format!("listening on {}", path.display()))?;
-        let host = Host { shared: relay.shared.clone(), address: relay.address, started: Instant::now() };
+        let host = Host {
+            shared: relay.shared.clone(),
+            address: relay.address,
+            started: Instant::now(),
+            housekeeping: Default::default(),
+        };
         let accepting = tokio::spawn(accept(listener, Arc::new(host)));
         Ok(Self { path, accepting })
     }
@@ -115,6 +121,8 @@ struct Host {
     shared: Arc<Shared>,
     address: std::net::SocketAddr,
     started: Instant,
+    /// Held while the store is compacted or copied: two at once would only be slower.
+    housekeeping: tokio::sync::Mutex<()>,
 }
 
 async fn converse(
@@ -126,6 +134,8 @@ async fn converse(
         match read_request(&line) {
             Ok(Request::Info) => say(answers, &Answer::Info(host.info())).await?,
             Ok(Request::Delete { filter }) => say(answers, &host.delete(&filter).await).await?,
+            Ok(Request::Compact) => say(answers, &host.compact().await).await?,
+            Ok(Request::Checkpoint) => say(answers, &host.checkpoint().await).await?,
             Ok(Request::Import) => return import(host, lines, answers).await,
             Err(text) => say(answers, &Answer::Error(text)).await?,
         }
@@ -167,6 +177,35 @@ impl Host {
                 Ok(Err(text)) => return Answer::Error(text),
                 Err(_) => return Answer::Error(STOPPING.to_owned()),
             }
+        }
+    }
+
+    async fn compact(&self) -> Answer {
+        self.keep_house(|store, _| store.compact().map(|()| Answer::Compacted)).await
+    }
+
+    async fn checkpoint(&self) -> Answer {
+        self.keep_house(|store, folder| {
+            let copy = crate::store::unused_checkpoint(folder)?;
+            store.checkpoint(&copy).map(|()| Answer::Checkpoint(copy))
+        })
+        .await
+    }
+
+    /// Runs what takes its time on a thread of its own, one at a time.
+    async fn keep_house(
+        &self,
+        work: impl FnOnce(&dyn Store, &Path) -> Result<Answer, StoreError> + Send + 'static,
+    ) -> Answer {
+        let Ok(_turn) = self.housekeeping.try_lock() else {
+            return Answer::Error("the relay is compacting or copying its store already".to_owned());
+        };
+        let shared = self.shared.clone();
+        let done = tokio::task::spawn_blocking(move || work(&*shared.store, &shared.config.store.path)).await;
+        match done {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Answer::Error(error.to_string()),
+            Err(_) => Answer::Error(STOPPING.to_owned()),
         }
     }
 

@@ -63,10 +63,17 @@ pub enum StoreError {
     Rocks(#[from] ::rocksdb::Error),
     #[error("store: {0} is damaged")]
     Damaged(&'static str),
-    #[error("store has format {found}, this program reads {known}")]
+    #[error("store: {}", other_format(*found, *known))]
     Format { found: u32, known: u32 },
     #[error("store: {0}")]
     Io(#[from] std::io::Error),
+}
+
+fn other_format(found: u32, known: u32) -> String {
+    match found < known {
+        true => format!("it has format {found}, this program needs {known}: run `mercato migrate`"),
+        false => format!("it has format {found}, newer than this program, which knows {known}: use a later version"),
+    }
 }
 
 /// What the store says to one event before it is written.
@@ -139,6 +146,17 @@ pub struct StoreStats {
     pub last_sequence: u64,
 }
 
+/// Names of copies beside a store that are on their way to somewhere else; what is left of them is removed at a start.
+pub const CHECKPOINT: &str = "checkpoint-";
+
+/// A place for a copy beside the store in `folder`.
+pub fn unused_checkpoint(folder: &std::path::Path) -> Result<std::path::PathBuf, StoreError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(std::io::Error::other)?;
+    // Whoever is told of it may have another working folder.
+    Ok(std::path::absolute(folder)?.join(format!("{CHECKPOINT}{}", const_hex::encode(random))))
+}
+
 pub trait Store: Send + Sync + std::fmt::Debug {
     fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError>;
 
@@ -177,6 +195,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn last_sequence(&self) -> u64;
 
     fn stats(&self) -> Result<StoreStats, StoreError>;
+
+    /// Gives back the space of what was removed. Takes its time; reads and writes go on.
+    fn compact(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Copies what is stored at one moment into a folder that is not there yet, while reads and writes go on.
+    fn checkpoint(&self, folder: &std::path::Path) -> Result<(), StoreError> {
+        let text = format!("there are no files to copy to {}", folder.display());
+        Err(std::io::Error::new(std::io::ErrorKind::Unsupported, text).into())
+    }
 }
 
 /// A group of writes that becomes visible and durable at once. It sees its own writes.

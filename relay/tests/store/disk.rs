@@ -88,7 +88,7 @@ fn reading_beside_a_store_that_is_not_there_is_an_error() {
 }
 
 /// Writes as another version of this program would, beneath the store.
-fn rewrite(path: &Path, change: impl FnOnce(&mut rocksdb::DB)) {
+pub fn rewrite(path: &Path, change: impl FnOnce(&mut rocksdb::DB)) {
     let families = rocksdb::DB::list_cf(&rocksdb::Options::default(), path).unwrap();
     let mut db = rocksdb::DB::open_cf(&rocksdb::Options::default(), path, families).unwrap();
     change(&mut db);

@@ -1,6 +1,8 @@
 //! Events like those of a busy public relay: kinds, sizes, tags and escapes in about their proportions, 900 B in the
 //! mean. The same seed gives the same events on the same day.
 
+use std::ops::Range;
+
 use secp256k1::{Keypair, SecretKey};
 use sha2::{Digest, Sha256};
 
@@ -98,8 +100,12 @@ impl Data {
 
     /// Signs `count` events, oldest first, on all cores.
     pub fn sign(&self, count: usize) -> Vec<Event> {
-        let sign = |at: usize| self.event(at, count);
-        parallel(count, sign)
+        self.sign_some(0..count, count)
+    }
+
+    /// Signs some of `count` events.
+    pub fn sign_some(&self, some: Range<usize>, count: usize) -> Vec<Event> {
+        parallel(some.len(), |at| self.event(some.start + at, count))
     }
 
     /// Signs `count` notes of evenly chosen authors, each naming one of `people`.

@@ -9,6 +9,7 @@ mod count;
 mod data;
 mod fanout;
 mod fill;
+mod generate;
 mod hostile;
 mod idle;
 mod import;
@@ -68,6 +69,8 @@ enum Scenario {
     Import(import::Args),
     /// Two relays side by side, by every scenario that needs no restart
     Compare(compare::Args),
+    /// Measures nothing: prints the events of a load as JSON lines
+    Generate(generate::Args),
 }
 
 /// What every scenario understands.
@@ -96,6 +99,9 @@ pub struct Common {
 /// # Errors
 /// When the relay cannot be reached, does not answer, or the run is interrupted.
 pub fn run(args: BenchArgs) -> anyhow::Result<()> {
+    if let Scenario::Generate(generate) = &args.scenario {
+        return generate::run(generate, args.common.seed);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(unless_interrupted(measure(&args.scenario, &args.common)));
     // Subscribers may still be reading; nobody waits for them.
@@ -122,6 +128,7 @@ async fn measure(scenario: &Scenario, common: &Common) -> anyhow::Result<Report>
         Scenario::Hostile(args) => hostile::run(args, common).await,
         Scenario::Import(args) => import::run(args, common).await,
         Scenario::Compare(args) => compare::run(args, common).await,
+        Scenario::Generate(_) => bail!("there is nothing to measure"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store on disk: RocksDB, one family an index, one writer.
 
 mod cache;
+mod check;
 mod keys;
 mod merge;
 mod options;
@@ -8,6 +9,7 @@ mod plan;
 mod probe;
 mod scan;
 mod transaction;
+mod upkeep;
 mod view;
 
 use std::fmt;
@@ -21,6 +23,7 @@ use bytes::Bytes;
 use rocksdb::{Cache, ColumnFamily, DB, DBPinnableSlice, FlushOptions, IteratorMode, Options, ReadOptions};
 
 use self::cache::BodyCache;
+pub use self::check::{Checking, Fault};
 use self::keys::{Address, DELETED, DeletedKey, EVENTS, FORMAT, IDS, Index, JOURNAL, META, META_COUNTERS, META_FORMAT};
 pub use self::options::RocksOptions;
 use self::transaction::RocksTransaction;
@@ -254,6 +257,14 @@ impl Store for RocksStore {
 
     fn last_sequence(&self) -> u64 {
         self.last_sequence.load(Ordering::Acquire)
+    }
+
+    fn compact(&self) -> Result<(), StoreError> {
+        self.rewrite()
+    }
+
+    fn checkpoint(&self, folder: &Path) -> Result<(), StoreError> {
+        self.copy_to(folder)
     }
 
     fn stats(&self) -> Result<StoreStats, StoreError> {

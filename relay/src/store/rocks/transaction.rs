@@ -285,7 +285,7 @@ impl Transaction for RocksTransaction<'_> {
 }
 
 /// Who else than its author may delete an event.
-fn recipients(event: &EventView<'_>) -> impl Iterator<Item = Pubkey> {
+pub(super) fn recipients(event: &EventView<'_>) -> impl Iterator<Item = Pubkey> {
     let values = (event.kind == GIFT_WRAP).then(|| event.index_tags.named(b'p')).into_iter().flatten();
     values.filter_map(|value| std::str::from_utf8(value).ok().and_then(Pubkey::from_hex))
 }
