@@ -28,5 +28,6 @@ pub mod query;
 pub mod relay;
 pub mod session;
 pub mod store;
+pub mod sweep;
 mod websocket;
 pub mod writer;

@@ -25,6 +25,7 @@ use crate::policy::{Policies, Readers};
 use crate::query::{Library, QueryPool};
 use crate::session::{self, Rules, Session};
 use crate::store::Store;
+use crate::sweep::Sweeper;
 use crate::writer::{self, MarketSeat, Upkeep, WriterHandle};
 use crate::{http, websocket};
 
@@ -70,7 +71,8 @@ impl Relay {
         let readers = Arc::new(Readers::new(audiences));
         let library = Library { store: store.clone(), readers: readers.clone(), max_limit: config.limits.max_limit };
         let queries = QueryPool::start(library, threads)?;
-        let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeps: true };
+        let sweeper = Some(Sweeper::new(config.retention.clone()));
+        let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper };
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers, live.clone(), upkeep)?;
         let host = (!config.relay.url.is_empty()).then(|| session::host_of(&config.relay.url));
         let access = Arc::new(Access::open(&config)?);

@@ -100,9 +100,7 @@ impl Sweeper {
 /// What `rule` names and is older than `before` (seconds), oldest first.
 fn old(rule: &RetentionRule, before: u64) -> Scan {
     let filter = match before.checked_sub(1) {
-        Some(until) => {
-            Filter { kinds: rule.kinds(), authors: rule.authors(), until: Some(until), ..Filter::default() }
-        }
+        Some(until) => Filter { kinds: rule.kinds(), authors: rule.authors(), until: Some(until), ..Filter::default() },
         None => Filter { kinds: Some(Vec::new()), ..Filter::default() },
     };
     Scan { ascending: true, ..Scan::new(filter) }
@@ -174,7 +172,7 @@ mod tests {
     fn the_first_rule_that_names_an_event_decides() {
         let text = format!(
             "[[retention]]\npubkeys = [\"{}\"]\nkeep = true\n\
-             [[retention]]\nkinds = [0]\nkeep = true\n\
+             [[retention]]\nkinds = [8]\nkeep = true\n\
              [[retention]]\nkinds = [1, \"5-7\"]\nmax_age_s = 50\n\
              [[retention]]\nmax_age_s = 500\n",
             author(1).x_only_public_key().0
@@ -182,7 +180,7 @@ mod tests {
         let rules = rules(&text);
         let ages = [0, 49, 50, 51, 499, 500, 501, 5_000];
         let events: Vec<Event> = (1..4)
-            .flat_map(|n| [1, 3, 6, 9].map(|kind| (n, kind)))
+            .flat_map(|n| [1, 6, 8, 9].map(|kind| (n, kind)))
             .flat_map(|(n, kind)| ages.map(|age| Event::sign(&author(n), NOW_S - age, kind, &[], "")))
             .collect();
         let store = stored(&events);

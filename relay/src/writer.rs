@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::{now_ms, now_s};
+use crate::clock::now_ms;
 use crate::connection::Connection;
 use crate::live::{Live, Publication};
 use crate::market::{Delivery, Market, Output};
@@ -19,17 +19,14 @@ use crate::nostr::kind::Retention;
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
 use crate::policy::{Reach, Readers};
 use crate::store::{Admission, Record, Scan, Store, StoreError, Transaction};
+use crate::sweep::Sweeper;
 
 /// Commands committed together at most: bounds the wait of the first behind the last.
 const GROUP: usize = 1_000;
 /// Committed groups that may wait for live delivery before the writer waits too.
 const GROUPS_UNDELIVERED: usize = 64;
-/// Expired events removed in one group.
-const SWEEP: usize = 500;
 /// Events removed by one command, so that its commit stays small.
 const DELETED_AT_ONCE: u64 = 5_000;
-/// How often expired events are looked for.
-const SWEEP_PERIOD_MS: u64 = 10_000;
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -101,8 +98,8 @@ pub fn start(
         std::thread::Builder::new().name("live".to_owned()).spawn(move || deliver(&live, &*store, &committed))?
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let next_sweep_ms = if upkeep.sweeps { now_ms() } else { u64::MAX };
-    let mut writer = Writer { store, market, readers, live, groups, next_sweep_ms };
+    let sweeper = upkeep.sweeper;
+    let mut writer = Writer { store, market, readers, live, groups, sweeper };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
         runtime.block_on(writer.run(queue));
         drop(writer);
@@ -113,12 +110,12 @@ pub fn start(
 }
 
 /// How a writer keeps house.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Upkeep {
     /// Commands that may wait; who sends more waits too.
     pub max_pending: usize,
-    /// Whether it removes events that have expired (NIP-40), as a relay must; an import keeps what it is given.
-    pub sweeps: bool,
+    /// What removes events that have expired (NIP-40), as a relay must; an import keeps what it is given.
+    pub sweeper: Option<Sweeper>,
 }
 
 /// The market with the way to build it anew from the store.
@@ -143,7 +140,7 @@ struct Writer {
     readers: Arc<Readers>,
     live: Arc<Live>,
     groups: SyncSender<Group>,
-    next_sweep_ms: u64,
+    sweeper: Option<Sweeper>,
 }
 
 /// What one commit makes true, told once it has.
@@ -195,7 +192,8 @@ impl Writer {
 
     fn next_wake_ms(&self) -> u64 {
         let deadline = self.market.as_ref().and_then(|seat| seat.market.next_deadline_ms());
-        deadline.map_or(self.next_sweep_ms, |deadline| deadline.min(self.next_sweep_ms))
+        let sweep = self.sweeper.as_ref().map(Sweeper::next_ms);
+        deadline.into_iter().chain(sweep).min().unwrap_or(u64::MAX)
     }
 
     /// Carries out `commands` and whatever is due as one commit.
@@ -242,9 +240,10 @@ impl Writer {
         for command in commands.drain(..) {
             open.carry_out(command, &mut self.market);
         }
-        if now_ms() >= self.next_sweep_ms {
-            self.next_sweep_ms = now_ms() + SWEEP_PERIOD_MS;
-            open.sweep();
+        if let Some(sweeper) = &mut self.sweeper
+            && now_ms() >= sweeper.next_ms()
+        {
+            open.sweep(sweeper);
         }
         if let Some(entries) = self.market.as_mut().and_then(|seat| seat.market.compaction()) {
             open.replace_journal(&entries);
@@ -419,8 +418,8 @@ impl Open<'_> {
         self.remove(&ids)
     }
 
-    fn sweep(&mut self) {
-        match self.store.expired(now_s(), SWEEP) {
+    fn sweep(&mut self, sweeper: &mut Sweeper) {
+        match sweeper.due(self.store, now_ms()) {
             Ok(ids) => drop(self.remove(&ids)),
             Err(fault) => drop(self.fault.get_or_insert(fault)),
         }

@@ -17,6 +17,7 @@ use mercato::outbox::Frame;
 use mercato::policy::Readers;
 use mercato::store::memory::MemoryStore;
 use mercato::store::{Admission, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
+use mercato::sweep::Sweeper;
 use mercato::writer::{self, Command, MarketSeat, Reply, Upkeep, WriterHandle};
 use secp256k1::Keypair;
 use tokio::sync::oneshot;
@@ -135,7 +136,7 @@ fn start() -> Running {
     };
     let seat = MarketSeat::new(Box::new(restore)).expect("an empty market");
     let live = Arc::new(Live::new(0));
-    let upkeep = Upkeep { max_pending: 100, sweeps: true };
+    let upkeep = Upkeep { max_pending: 100, sweeper: Some(Sweeper::new(Vec::new())) };
     let readers = Arc::new(Readers::new(audiences));
     let started = writer::start(store.clone(), Some(seat), readers, live.clone(), upkeep);
     let (writer, thread) = started.expect("threads");

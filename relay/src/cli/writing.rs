@@ -81,7 +81,7 @@ impl StoreWriter {
         let store = Arc::new(storage::open_to_write(config, Commits::SyncedAtEnd)?);
         let live = Arc::new(Live::new(store.last_sequence()));
         let (handle, thread) =
-            writer::start(store.clone(), None, Arc::default(), live, Upkeep { max_pending: WINDOW, sweeps: false })?;
+            writer::start(store.clone(), None, Arc::default(), live, Upkeep { max_pending: WINDOW, sweeper: None })?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         Ok(Self { store, limits: config.limits.clone(), handle, thread, runtime })
     }

@@ -10,6 +10,7 @@ mod market;
 mod network;
 mod plugins;
 mod relay;
+mod retention;
 mod store;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub use market::{Dispatch, MarketConfig};
 pub use network::Network;
 pub use plugins::PluginsConfig;
 pub use relay::RelayConfig;
+pub use retention::RetentionRule;
 pub use store::StoreConfig;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -31,6 +33,9 @@ pub struct Config {
     pub admission: AdmissionConfig,
     pub market: MarketConfig,
     pub plugins: PluginsConfig,
+    /// Left out when empty: a file that adds `[[retention]]` must not name it twice.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retention: Vec<RetentionRule>,
 }
 
 impl Config {

@@ -42,6 +42,8 @@ pub struct RocksStore {
     /// The sequence of the newest stored event that readers can see.
     last_sequence: AtomicU64,
     events: AtomicU64,
+    /// Seconds; nothing that is stored ends before. Spares the sweep the marks of what it has removed already.
+    first_end: Mutex<u64>,
     access: Access,
 }
 
@@ -116,6 +118,7 @@ impl RocksStore {
         let counters = read_counters(&self.db)?;
         self.last_sequence.store(counters.last_sequence, Ordering::Release);
         self.events.store(counters.events, Ordering::Release);
+        *self.first_end.lock().unwrap_or_else(PoisonError::into_inner) = 0;
         Ok(())
     }
 
@@ -143,6 +146,7 @@ impl RocksStore {
             writer: Mutex::new(writer),
             last_sequence: AtomicU64::new(counters.last_sequence),
             events: AtomicU64::new(counters.events),
+            first_end: Mutex::new(0),
             access,
         })
     }
@@ -242,16 +246,22 @@ impl Store for RocksStore {
         // Across prefixes, each of which is one second.
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
+        // Held while looking: what is committed meanwhile lowers it afterwards.
+        let mut first_end = self.first_end.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = self.db.raw_iterator_cf_opt(self.family(Index::Expiry.family()), options);
-        entries.seek_to_first();
-        while let Some((expiration, position)) = entries.key().and_then(<[u8]>::split_first_chunk::<8>) {
-            if ids.len() == max || u64::from_be_bytes(*expiration) > now {
-                return Ok(ids);
+        entries.seek(first_end.to_be_bytes());
+        let mut first = None;
+        while let Some((end, position)) = entries.key().and_then(<[u8]>::split_first_chunk::<8>) {
+            let end = u64::from_be_bytes(*end);
+            first.get_or_insert(end);
+            if ids.len() == max || end > now {
+                break;
             }
             ids.push(read_position(position)?.id);
             entries.next();
         }
         entries.status()?;
+        *first_end = first.unwrap_or(u64::MAX);
         Ok(ids)
     }
 

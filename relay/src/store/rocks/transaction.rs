@@ -1,8 +1,8 @@
 //! A group of writes, gathered in one batch and synced once.
 
 use std::collections::HashMap;
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, WriteBatch, WriteOptions};
@@ -273,6 +273,11 @@ impl Transaction for RocksTransaction<'_> {
         self.store.db.write_opt(std::mem::take(&mut self.batch), &options)?;
         for position in &self.overlay.removed {
             self.store.bodies.remove(position);
+        }
+        let ends = self.overlay.records.values().flatten().filter_map(|record| record.expiration);
+        if let Some(end) = ends.min() {
+            let mut first_end = self.store.first_end.lock().unwrap_or_else(PoisonError::into_inner);
+            *first_end = end.min(*first_end);
         }
         for record in self.overlay.records.drain().filter_map(|(_, record)| record) {
             self.store.bodies.put(record);
