@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::now_ms;
 use crate::connection::Connection;
 use crate::live::{Live, Publication};
-use crate::market::{Delivery, Market, Output};
+use crate::market::{Announcement, Delivery, Market, Output};
 use crate::nostr::kind::Retention;
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
 use crate::policy::{Reach, Readers};
@@ -227,7 +227,14 @@ impl Writer {
     fn build(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<(), StoreError> {
         let store = self.store.clone();
         let readers = self.readers.clone();
-        let mut open = Open { txn: store.begin()?, store: &*store, readers: &readers, group, fault: None };
+        let mut open = Open {
+            txn: store.begin()?,
+            store: &*store,
+            readers: &readers,
+            group,
+            announcements: Vec::new(),
+            fault: None,
+        };
         if let Some(seat) = &mut self.market {
             for output in std::mem::take(&mut seat.pending) {
                 open.keep_output(output);
@@ -244,6 +251,9 @@ impl Writer {
             && now_ms() >= sweeper.next_ms()
         {
             open.sweep(sweeper);
+        }
+        if let Some(seat) = &self.market {
+            open.announce(&seat.market);
         }
         if let Some(entries) = self.market.as_mut().and_then(|seat| seat.market.compaction()) {
             open.replace_journal(&entries);
@@ -287,6 +297,8 @@ struct Open<'a> {
     store: &'a dyn Store,
     readers: &'a Readers,
     group: &'a mut Group,
+    /// Signed after the last command.
+    announcements: Vec<Announcement>,
     fault: Option<StoreError>,
 }
 
@@ -379,7 +391,12 @@ impl Open<'_> {
         for entry in &output.journal {
             self.note(|txn| txn.append_journal(entry));
         }
-        for event in output.events {
+        self.announcements.extend(output.announcements);
+    }
+
+    /// Signs and stores what the market says, once it is known what of it this commit leaves standing.
+    fn announce(&mut self, market: &Market) {
+        for event in market.sign(std::mem::take(&mut self.announcements)) {
             let admission = self.admit(&event);
             if admission == Admission::Fresh {
                 self.keep(Box::new(event));

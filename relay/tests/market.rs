@@ -224,8 +224,23 @@ fn a_lease_on_a_request_of_the_same_commit_carries_it() {
     let advert = world.sign(ALICE, 31990, tags!["k", 5050]);
     world.market.on_event(world.now_ms, &request).unwrap();
     let output = world.market.on_event(world.now_ms, &advert).unwrap();
-    let carried = output.events.iter().find_map(|event| value(event, "request"));
+    let events = world.market.sign(output.announcements);
+    let carried = events.iter().find_map(|event| value(event, "request"));
     assert_eq!(carried.unwrap().as_bytes(), &request.body()[..]);
+}
+
+#[test]
+fn of_the_states_that_one_commit_gives_a_job_only_the_last_is_told() {
+    let mut world = World::new();
+    let request = world.sign(CUSTOMER, 5050, vec![]);
+    let other = world.sign(CUSTOMER, 5051, vec![]);
+    let advert = world.sign(ALICE, 31990, tags!["k", 5050]);
+    let said = [&request, &other, &advert].map(|event| world.market.on_event(world.now_ms, event).unwrap());
+    let told = world.market.sign(said.into_iter().flat_map(|output| output.announcements).collect());
+    let told: Vec<_> = told.iter().map(|event| (value(event, "e").unwrap(), value(event, "status").unwrap())).collect();
+    let is_told = |job: &Event, status: &str| (job.id.to_hex(), status.to_owned());
+    let expected = [is_told(&other, "queued"), is_told(&request, "assigned"), is_told(&request, "leased")];
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn a_commit_that_fails_leaves_no_trace() {
     let before = folded(&world);
     let result = world.sign(PROVIDERS[0], 6050, tags!["e", job]);
     let output = world.market.on_event(world.now_ms, &result).unwrap();
-    assert!(!output.events.is_empty());
+    assert!(!output.announcements.is_empty());
     drop(output);
     assert_eq!(folded(&world), before);
     world.restart();

@@ -1,8 +1,9 @@
 //! What the scheduler must tell the world, as events for the relay to sign (docs/market.md has the table).
 
-use mercato_scheduler::{Effect, End, JobView, ProviderId, Reason};
+use mercato_scheduler::{Effect, End, JobId, JobView, ProviderId, Reason};
 
-use crate::nostr::kind;
+use super::MarketKeys;
+use crate::nostr::{Event, kind};
 
 /// An event without its author and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,23 @@ pub struct Draft {
     pub tags: Vec<Vec<String>>,
     /// For people; machines have the tags.
     pub content: String,
+}
+
+/// An event that is still to be signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    pub(super) draft: Draft,
+    /// Unix seconds.
+    pub(super) created_at: u64,
+    /// The job whose state this is, for a 30383: a later one replaces it.
+    pub(super) state_of: Option<JobId>,
+}
+
+impl Announcement {
+    pub fn sign(self, keys: &MarketKeys) -> Event {
+        let Draft { kind, tags, content } = self.draft;
+        keys.sign(self.created_at, kind, &tags, &content)
+    }
 }
 
 /// The event that tells of `effect`. `request` is the job's request as JSON, for a lease.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use secp256k1::Keypair;
 
+use super::signer::Signer;
 use crate::nostr::{Event, Pubkey, hex};
 
 /// Why the relay has no key to sign with. No text of it holds a secret.
@@ -49,7 +50,7 @@ pub enum KeyError {
 #[derive(Clone)]
 pub struct MarketKeys {
     /// `self` of NIP-11: signs leases and job states.
-    relay: Keypair,
+    relay: Signer,
 }
 
 impl MarketKeys {
@@ -67,7 +68,7 @@ impl MarketKeys {
         let path = folder.join("relay.key");
         let found = read(&path)?;
         let relay = found.map_or_else(|| create(&folder, &path), Ok)?;
-        Ok(Self { relay })
+        Ok(Self { relay: Signer::new(relay) })
     }
 
     /// Keys that exist in memory only.
@@ -75,17 +76,17 @@ impl MarketKeys {
     /// # Errors
     /// When the system has no randomness.
     pub fn ephemeral() -> Result<Self, KeyError> {
-        Ok(Self { relay: generate()? })
+        Ok(Self { relay: Signer::new(generate()?) })
     }
 
     /// `self` of NIP-11: the author of leases and job states.
     pub fn public(&self) -> Pubkey {
-        Pubkey(self.relay.x_only_public_key().0.to_byte_array())
+        Pubkey(self.relay.pair().x_only_public_key().0.to_byte_array())
     }
 
     /// Signs an event as the relay.
     pub fn sign(&self, created_at: u64, kind: u16, tags: &[Vec<String>], content: &str) -> Event {
-        Event::sign(&self.relay, created_at, kind, tags, content)
+        Event::build(self.public(), created_at, kind, tags, content, |id| self.relay.sign(id))
     }
 }
 

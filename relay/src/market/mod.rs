@@ -20,6 +20,7 @@ mod presence;
 mod refusal;
 mod request;
 mod requirement;
+mod signer;
 mod stamp;
 mod subject;
 mod tag;
@@ -32,6 +33,7 @@ use mercato_scheduler::{
     Config, CustomerId, Dispatch, Effect, Fact, Input, Job, JobId, ProviderId, Refusal, RestoreError, Scheduler,
 };
 
+pub use announce::Announcement;
 pub use audience::Audiences;
 pub use keys::{KeyError, MarketKeys};
 pub use presence::Presence;
@@ -74,8 +76,8 @@ pub struct Market {
 pub struct Output {
     /// Entries for the end of the scheduler's journal.
     pub journal: Vec<Vec<u8>>,
-    /// Events signed by the relay.
-    pub events: Vec<Event>,
+    /// What the relay says, for [`Market::sign`] when all of a commit is known.
+    pub announcements: Vec<Announcement>,
     /// Requests to show to new leaseholders, once all of it is committed.
     pub deliveries: Vec<Delivery>,
 }
@@ -232,6 +234,20 @@ impl Market {
         Some(entries)
     }
 
+    /// The events of one commit, in order. Of a job that changed several times only the last state is told: the others
+    /// would be replaced before anybody could see them.
+    pub fn sign(&self, announcements: Vec<Announcement>) -> Vec<Event> {
+        let mut last = HashMap::new();
+        for (at, announcement) in announcements.iter().enumerate() {
+            last.extend(announcement.state_of.map(|job| (job, at)));
+        }
+        let is_told = |(at, announcement): &(usize, Announcement)| {
+            announcement.state_of.is_none_or(|job| last.get(&job) == Some(at))
+        };
+        let told = announcements.into_iter().enumerate().filter(is_told);
+        told.map(|(_, announcement)| announcement.sign(&self.keys)).collect()
+    }
+
     /// The scheduler, for reading.
     pub fn scheduler(&self) -> &Scheduler {
         &self.scheduler
@@ -293,7 +309,7 @@ impl Market {
         }
     }
 
-    /// Signs the event that tells of `effect`.
+    /// Drafts the event that tells of `effect`.
     fn announce(&mut self, now_ms: u64, effect: &Effect, output: &mut Output) {
         let (request, created_at) = match effect {
             Effect::AnnounceLease { job, .. } => {
@@ -304,8 +320,12 @@ impl Market {
             }
             Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } => (None, now_ms / 1_000),
         };
+        let state_of = match effect {
+            Effect::AnnounceState { view } => Some(view.job),
+            Effect::AnnounceLease { .. } | Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } => None,
+        };
         let draft = announce::draft(effect, request.as_deref());
-        output.events.push(self.keys.sign(created_at, draft.kind, &draft.tags, &draft.content));
+        output.announcements.push(Announcement { draft, created_at, state_of });
     }
 
     fn restore_audiences(&self) {

@@ -143,6 +143,20 @@ impl Event {
 
     /// Builds and signs an event. `tags` are written in order, `created_at` is in seconds.
     pub fn sign(key: &secp256k1::Keypair, created_at: u64, kind: u16, tags: &[Vec<String>], content: &str) -> Self {
+        let pubkey = Pubkey(key.x_only_public_key().0.to_byte_array());
+        let sign = |id: &EventId| secp256k1::schnorr::sign_no_aux_rand(&id.0, key).to_byte_array();
+        Self::build(pubkey, created_at, kind, tags, content, sign)
+    }
+
+    /// The same for who signs in a way of its own; `sign` makes the BIP-340 signature of `pubkey` over the id.
+    pub fn build(
+        pubkey: Pubkey,
+        created_at: u64,
+        kind: u16,
+        tags: &[Vec<String>],
+        content: &str,
+        sign: impl FnOnce(&EventId) -> [u8; 64],
+    ) -> Self {
         let mut packed = Tags::default();
         packed.canonical.push('[');
         for (at, tag) in tags.iter().enumerate() {
@@ -162,10 +176,8 @@ impl Event {
         }
         packed.canonical.push(']');
         let content = super::json::quote(content);
-        let pubkey = Pubkey(key.x_only_public_key().0.to_byte_array());
         let id = event_id(&pubkey, created_at, kind, &packed.canonical, &content);
-        let signature = secp256k1::schnorr::sign_no_aux_rand(&id.0, key).to_byte_array();
-        assemble(id, pubkey, created_at, kind, signature, packed, &content)
+        assemble(id, pubkey, created_at, kind, sign(&id), packed, &content)
     }
 
     pub fn view(&self) -> EventView<'_> {

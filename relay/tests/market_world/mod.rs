@@ -148,13 +148,14 @@ impl World {
         if let Some(event) = event {
             txn.insert(event).unwrap();
         }
-        keep(&mut *txn, &output);
+        let events = self.market.sign(output.announcements.clone());
+        keep(&mut *txn, &output, &events);
         if let Some(entries) = self.market.compaction() {
             txn.clear_journal().unwrap();
             entries.iter().for_each(|entry| txn.append_journal(entry).unwrap());
         }
         txn.commit().unwrap();
-        self.events = output.events;
+        self.events = events;
         self.deliveries = output.deliveries;
     }
 
@@ -213,9 +214,9 @@ impl World {
     }
 }
 
-pub fn keep(txn: &mut dyn Transaction, output: &Output) {
+pub fn keep(txn: &mut dyn Transaction, output: &Output, events: &[Event]) {
     output.journal.iter().for_each(|entry| txn.append_journal(entry).unwrap());
-    for event in &output.events {
+    for event in events {
         event.verify_signature().unwrap();
         assert_eq!(txn.admit(event).unwrap(), Admission::Fresh, "an event of the market is not kept: {event:?}");
         txn.insert(event).unwrap();
