@@ -26,7 +26,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Event { prefix, body } => prefix.len() + body.len() + 1,
@@ -82,14 +82,21 @@ impl Outbox {
     /// Queues a frame and says how many bytes wait now. When the client is too far behind, everything
     /// is dropped and the connection ends.
     pub fn push(&self, frame: Frame) -> usize {
+        self.push_all([frame])
+    }
+
+    /// The same for several, of which the client's task hears once.
+    pub fn push_all(&self, frames: impl IntoIterator<Item = Frame>) -> usize {
         let mut waiting = self.lock();
-        if waiting.closing.is_some() {
-            return 0;
-        }
-        waiting.bytes += frame.len();
-        if waiting.bytes > self.max_bytes {
-            *waiting = Waiting { closing: Some(Closing::TooSlow), ..Waiting::default() };
-        } else {
+        for frame in frames {
+            if waiting.closing.is_some() {
+                return 0;
+            }
+            waiting.bytes += frame.len();
+            if waiting.bytes > self.max_bytes {
+                *waiting = Waiting { closing: Some(Closing::TooSlow), ..Waiting::default() };
+                break;
+            }
             waiting.frames.push_back(frame);
         }
         let bytes = waiting.bytes;
@@ -183,6 +190,19 @@ mod tests {
         let mut batch = Vec::new();
         assert_eq!(outbox.take(&mut batch, 100).await, Some(Closing::TooSlow));
         assert!(batch.is_empty());
+    }
+
+    #[tokio::test]
+    async fn several_frames_wait_in_order_and_are_bounded_together() {
+        let outbox = Outbox::new(10);
+        let text = |text: &str| Frame::Text(text.to_owned());
+        assert_eq!(outbox.push_all([text("123"), text("456")]), 6);
+        let mut batch = Vec::new();
+        assert_eq!(outbox.take(&mut batch, 100).await, None);
+        let taken: Vec<_> = batch.drain(..).map(|frame| frame.into_message().to_string()).collect();
+        assert_eq!(taken, ["123", "456"]);
+        outbox.push_all([text("12345"), text("67890"), text("x"), text("y")]);
+        assert_eq!(outbox.take(&mut batch, 100).await, Some(Closing::TooSlow));
     }
 
     #[tokio::test]

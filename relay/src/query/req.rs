@@ -57,9 +57,14 @@ impl Req {
 
 impl Work for Req {
     fn advance(&mut self, library: &Library, connection: &Connection) -> Result<bool, StoreError> {
-        let done = self.scan(library, connection)?;
+        // The client's task is woken once for all that a slice has found.
+        let mut frames = Vec::new();
+        let done = self.scan(library, connection, &mut frames)?;
         if done && !self.cancelled.is_set() {
-            connection.outbox.text(message::eose(&self.subscription));
+            frames.push(Frame::Text(message::eose(&self.subscription)));
+        }
+        if !frames.is_empty() {
+            connection.outbox.push_all(frames);
         }
         Ok(done)
     }
@@ -76,16 +81,24 @@ impl Work for Req {
 
 impl Req {
     /// One slice of the store; true when the last filter is answered.
-    fn scan(&mut self, library: &Library, connection: &Connection) -> Result<bool, StoreError> {
+    fn scan(
+        &mut self,
+        library: &Library,
+        connection: &Connection,
+        frames: &mut Vec<Frame>,
+    ) -> Result<bool, StoreError> {
         let Some(filter) = self.filters.get(self.finished) else { return Ok(true) };
         let several = self.filters.len() > 1;
         let running = self.running.get_or_insert_with(|| Running::new(filter, self.max_sequence, library.max_limit));
         let (mut room, mut full) = (running.room, false);
+        let (mut waiting, high_water) = (connection.outbox.pending_bytes(), connection.outbox.high_water());
         let mut answer = |record: Record| {
             let permitted = library.readers.may_answer(&record.view(), filter, connection);
             if permitted && (!several || self.sent.insert(record.position.id)) {
                 let frame = Frame::Event { prefix: self.prefix.clone(), body: record.body() };
-                full = connection.outbox.push(frame) >= connection.outbox.high_water();
+                waiting += frame.len();
+                full = waiting >= high_water;
+                frames.push(frame);
             }
             room -= u64::from(permitted);
             match full || room == 0 || self.cancelled.is_set() {
