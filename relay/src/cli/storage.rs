@@ -16,6 +16,9 @@ use crate::store::{CHECKPOINT, StoreError};
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// What an import may hold before it sorts it: fewer and larger files are merged less often.
+const BULK_BUFFER_BYTES: usize = 128 << 20;
+
 /// Whether a commit waits for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commits {
@@ -23,6 +26,8 @@ pub enum Commits {
     Durable,
     /// It does not; whoever writes calls `RocksStore::sync` at the end.
     SyncedAtEnd,
+    /// The same for an import, which takes more memory and hardly reads.
+    Bulk,
 }
 
 /// Folder of the database itself, beside the keys and the control socket.
@@ -46,9 +51,13 @@ pub fn open_to_write(config: &Config, commits: Commits) -> anyhow::Result<RocksS
     let path = database(config);
     files::create_private(&path)?;
     let cache = mib(config.store.block_cache_mib);
+    let bulk = commits == Commits::Bulk;
+    let buffers = if bulk { BULK_BUFFER_BYTES.max(cache / 2) } else { cache / 2 };
     let options = RocksOptions {
-        block_cache_bytes: cache,
-        write_buffer_bytes: cache / 2,
+        // The buffers are part of it.
+        block_cache_bytes: if bulk { cache + buffers } else { cache },
+        write_buffer_bytes: buffers,
+        bulk,
         body_cache_bytes: mib(config.store.body_cache_mib) as u64,
         background_jobs: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8) as i32),
         durable: commits == Commits::Durable,

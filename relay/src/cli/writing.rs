@@ -26,19 +26,23 @@ pub enum Writing {
 
 impl Writing {
     pub fn open(config: &Config) -> anyhow::Result<Self> {
-        Ok(match Client::connect(&config.store.path)? {
-            Some(client) => Self::Relay(client),
-            None => Self::Store(Box::new(StoreWriter::open(config)?)),
-        })
+        Self::open_with(config, Commits::SyncedAtEnd)
     }
 
     /// The same for events only.
     pub fn open_for_import(config: &Config) -> anyhow::Result<Self> {
-        let mut writing = Self::open(config)?;
+        let mut writing = Self::open_with(config, Commits::Bulk)?;
         if let Self::Relay(client) = &mut writing {
             client.begin_import()?;
         }
         Ok(writing)
+    }
+
+    fn open_with(config: &Config, commits: Commits) -> anyhow::Result<Self> {
+        Ok(match Client::connect(&config.store.path)? {
+            Some(client) => Self::Relay(client),
+            None => Self::Store(Box::new(StoreWriter::open(config, commits)?)),
+        })
     }
 
     /// Stores up to `WINDOW` events; what became of each, in order.
@@ -77,8 +81,8 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    fn open(config: &Config) -> anyhow::Result<Self> {
-        let store = Arc::new(storage::open_to_write(config, Commits::SyncedAtEnd)?);
+    fn open(config: &Config, commits: Commits) -> anyhow::Result<Self> {
+        let store = Arc::new(storage::open_to_write(config, commits)?);
         let live = Arc::new(Live::new(store.last_sequence()));
         let (handle, thread) =
             writer::start(store.clone(), None, Arc::default(), live, Upkeep { max_pending: WINDOW, sweeper: None })?;

@@ -61,6 +61,8 @@ enum Access {
 struct Writer {
     next_sequence: u64,
     next_entry: u64,
+    /// Size of the last transaction: what the next is likely to need.
+    batch_bytes: usize,
 }
 
 /// What `meta` keeps under `META_COUNTERS`.
@@ -139,7 +141,7 @@ impl RocksStore {
             None => return Err(StoreError::Damaged("format")),
         }
         let counters = read_counters(&db)?;
-        let writer = Writer { next_sequence: counters.last_sequence + 1, next_entry: next_entry(&db)? };
+        let writer = Writer { next_sequence: counters.last_sequence + 1, next_entry: next_entry(&db)?, batch_bytes: 0 };
         Ok(Self {
             db,
             bodies: BodyCache::new(options.body_cache_bytes),

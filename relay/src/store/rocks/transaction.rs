@@ -16,6 +16,9 @@ use crate::nostr::{Event, EventId, EventView, Pubkey};
 /// NIP-59: its author is a throw-away key, so its recipient may delete it.
 const GIFT_WRAP: u16 = 1059;
 
+/// Room that a transaction is given at once, at most.
+const MAX_BATCH_BYTES: usize = 4 << 20;
+
 /// Dropped without `commit`, it leaves nothing.
 pub struct RocksTransaction<'a> {
     store: &'a RocksStore,
@@ -73,7 +76,7 @@ impl<'a> RocksTransaction<'a> {
     pub fn new(store: &'a RocksStore, writer: MutexGuard<'a, Writer>, durable: bool) -> Self {
         Self {
             store,
-            batch: WriteBatch::default(),
+            batch: WriteBatch::with_capacity_bytes(writer.batch_bytes),
             overlay: Overlay::default(),
             families: Families::of(store),
             last_sequence: store.last_sequence.load(Ordering::Acquire),
@@ -270,6 +273,7 @@ impl Transaction for RocksTransaction<'_> {
         self.batch.put_cf(self.families.meta, META_COUNTERS, counters);
         let mut options = WriteOptions::default();
         options.set_sync(self.durable);
+        self.writer.batch_bytes = self.batch.size_in_bytes().min(MAX_BATCH_BYTES);
         self.store.db.write_opt(std::mem::take(&mut self.batch), &options)?;
         for position in &self.overlay.removed {
             self.store.bodies.remove(position);
