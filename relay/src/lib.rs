@@ -26,6 +26,7 @@ pub mod policy;
 mod publish;
 pub mod query;
 pub mod relay;
+mod serving;
 pub mod session;
 pub mod store;
 pub mod sweep;

@@ -23,6 +23,7 @@ use crate::outbox::Closing;
 use crate::policy::rate::{self, Rates};
 use crate::policy::{Policies, Readers};
 use crate::query::{Library, QueryPool};
+use crate::serving::Serving;
 use crate::session::{self, Rules, Session};
 use crate::store::Store;
 use crate::sweep::Sweeper;
@@ -45,6 +46,7 @@ pub struct Shared {
     pub access: Arc<Access>,
     rules: Arc<Rules>,
     connections: Connections,
+    serving: Serving,
 }
 
 /// A running relay.
@@ -89,6 +91,7 @@ impl Relay {
         let shared = Arc::new(Shared {
             connections: Connections::default(),
             rules: Arc::new(rules),
+            serving: Serving::start(config.relay.threads).context("starting the threads that serve connections")?,
             config,
             own,
             store,
@@ -113,6 +116,7 @@ impl Relay {
         };
         // Who does not take its leave in time is cut off.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        self.shared.serving.stop();
         self.shared.queries.stop();
         self.shared.policies.stop().await;
         self.shared.writer.stop().await;
@@ -147,7 +151,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             Ok((stream, address)) => {
                 // Answers are small and awaited: never hold one back to fill a packet.
                 let _ = stream.set_nodelay(true);
-                tokio::spawn(http::serve(stream, address, shared.clone()));
+                let served = {
+                    let shared = shared.clone();
+                    move |stream| http::serve(stream, address, shared)
+                };
+                if let Err(error) = shared.serving.spawn(stream, served) {
+                    tracing::warn!(%error, %address, "a connection could not be handed over");
+                }
             }
             Err(error) => {
                 // Out of descriptors, most likely: wait for some to be closed.

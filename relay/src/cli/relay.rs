@@ -24,11 +24,9 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     start_log();
     check_descriptors(&config);
     let store = Arc::new(storage::open_to_write(&config, Commits::Durable)?);
+    // For all but the connections, which have threads of their own (`serving`).
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if config.relay.threads > 0 {
-        runtime.worker_threads(config.relay.threads);
-    }
-    let runtime = runtime.enable_all().build().context("starting the threads")?;
+    let runtime = runtime.worker_threads(2).enable_all().build().context("starting the threads")?;
     let served = runtime.block_on(serve(config, store));
     // A stop in good order leaves nothing running; one at once waits for nothing.
     runtime.shutdown_background();

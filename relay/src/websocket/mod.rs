@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
@@ -28,6 +29,9 @@ use self::reader::Reader;
 
 /// Bytes taken from the outbox for one wake-up of the socket.
 const BATCH_BYTES: usize = 256 * 1024;
+
+/// Messages of one client, each worth a signature check at most, before the others on its thread have their turn.
+const TURN: u32 = 8;
 
 /// How long a client that is being closed has to take what waits for it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -70,8 +74,13 @@ impl Reader<'_> {
         let mut first = timeout(GREETING_DELAY, stream.next()).await.ok();
         self.session.on_open(&mut actions);
         let patience = Duration::from_secs(2 * self.shared.config.relay.ping_s);
+        let mut turn = 0_u32;
         loop {
             self.perform(&mut actions).await;
+            turn = turn.wrapping_add(1);
+            if turn % TURN == 0 {
+                yield_now().await;
+            }
             let next = match first.take() {
                 Some(next) => next,
                 None => timeout(patience, stream.next()).await.unwrap_or(None),
