@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use mercato::nostr::Filter;
+use mercato::nostr::{EventId, Filter};
 use mercato::store::Admission::Fresh;
 use mercato::store::rocks::{RocksOptions, RocksStore};
-use mercato::store::{Store, StoreError};
+use mercato::store::{Scan, Store, StoreError};
 
 use crate::support::{contents, event, offer, run, scan};
 
@@ -197,4 +197,83 @@ fn a_reader_always_finds_one_version_while_it_is_being_replaced() {
             }
         }
     });
+}
+
+/// Every event, oldest first, by id.
+fn ids(store: &RocksStore) -> Vec<EventId> {
+    let every = Scan { ascending: true, room: u64::MAX, ..scan(Filter::default()) };
+    run(store, every, 1_000).into_iter().map(|record| record.position.id).collect()
+}
+
+/// Files as a crash would leave them at this moment.
+fn crash_image(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "LOCK" {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn logs_that_are_written_over_lose_nothing_for_readers_beside_or_after_a_crash() {
+    let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // Small buffers, so that a log is given up and used again every few hundred events.
+    let options = RocksOptions { write_buffer_bytes: 1 << 20, durable: false, ..RocksOptions::default() };
+    let store = RocksStore::open(folder.path(), options).unwrap();
+    let reader = RocksStore::open_secondary(folder.path(), scratch.path(), options).unwrap();
+    let prose = "x".repeat(3_000);
+    let mut written = Vec::new();
+    for round in 0..12_u64 {
+        let mut transaction = store.begin().unwrap();
+        for nth in 0..200 {
+            let event = event(0, 1_000 * round + nth, 1, &["t x"], &format!("{round} {nth} {prose}"));
+            transaction.insert(&event).unwrap();
+            written.push(event.id);
+        }
+        transaction.commit().unwrap();
+        if round % 3 == 0 {
+            // Events are the first to fill their buffer; this gives up the log for all families.
+            store.flush().unwrap();
+        }
+        reader.catch_up().unwrap();
+        assert_eq!(ids(&reader), written, "beside the writer, round {round}");
+        store.sync().unwrap();
+        let image = tempfile::tempdir().unwrap();
+        crash_image(folder.path(), image.path());
+        let restarted = RocksStore::open(image.path(), options).unwrap();
+        assert_eq!(ids(&restarted), written, "after a crash, round {round}");
+        assert_eq!(restarted.last_sequence(), store.last_sequence());
+    }
+}
+
+#[test]
+fn a_bulk_load_leaves_what_the_same_events_leave_one_by_one() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let bulk = RocksOptions { bulk: true, durable: false, write_buffer_bytes: 1 << 20, ..RocksOptions::default() };
+    let stores = [RocksStore::open(folder.path(), bulk).unwrap(), open(other.path())];
+    for nth in 0..3_000_u64 {
+        let note = match nth % 5 {
+            // Replaced again and again, deleted, and not.
+            0 => event(0, nth, 0, &[], &format!("profile {nth}")),
+            1 => event(1, nth / 7, 30_000, &["d x", "t x"], &format!("list {nth}")),
+            2 if nth > 10 => event(2, nth, 5, &[&format!("e {}", event(2, nth - 9, 1, &["t x"], "gone").id)], ""),
+            3 => event(2, nth, 1, &["t x"], "gone"),
+            _ => event(3, nth % 50, 1, &["t x", "p y"], &format!("note {nth}")),
+        };
+        let [admitted, expected] = [&stores[0], &stores[1]].map(|store| offer(store, &note));
+        assert_eq!(admitted, expected, "event {nth}");
+    }
+    let filters = [r##"{"#t":["x"]}"##, r#"{"kinds":[0,1]}"#, r##"{"#p":["y"],"kinds":[1],"limit":7}"##, "{}"];
+    let compare = |first: &RocksStore, second: &RocksStore| {
+        for filter in filters {
+            assert_eq!(contents(first, filter), contents(second, filter), "{filter}");
+        }
+    };
+    compare(&stores[0], &stores[1]);
+    // A load that is over is read with the ordinary options.
+    let [loaded, plain] = stores;
+    loaded.sync().unwrap();
+    drop(loaded);
+    compare(&open(folder.path()), &plain);
 }
