@@ -11,14 +11,14 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 
-use self::check::Checked;
+use self::check::{Check, Checked};
 use self::read::Input;
 use self::tally::Tally;
 use super::output::Output;
 use super::progress::Progress;
 use super::writing::Writing;
 use crate::config::Config;
-use crate::control::Answer;
+use crate::control::{Answer, WINDOW};
 use crate::nostr::{Event, EventId};
 
 #[derive(Debug, clap::Args)]
@@ -31,15 +31,31 @@ pub struct ImportArgs {
     /// Do not check signatures (ids are checked all the same).
     #[arg(long)]
     no_verify: bool,
+    /// The events come from `export --fried`: check that they hold together, but no signatures.
+    #[arg(long)]
+    fried: bool,
+    /// Events that are handed to the store at once, 1000 at most.
+    #[arg(long, value_name = "COUNT", default_value_t = WINDOW as u64, value_parser = clap::value_parser!(u64).range(1..))]
+    write_batch: u64,
+    /// Of strfry; there is nothing to set here.
+    #[arg(long, hide = true)]
+    debounce_millis: Option<u64>,
 }
 
 pub fn run(config: &Config, args: ImportArgs) -> anyhow::Result<()> {
-    // Canonical escapes take up to six bytes for one.
-    let input = Input::open(args.file.as_deref(), config.limits.max_event_bytes.saturating_mul(6))?;
+    // Canonical escapes take up to six bytes for one, what is packed of a tag two.
+    let max_line_bytes = config.limits.max_event_bytes.saturating_mul(8).saturating_add(512);
+    let batch = usize::try_from(args.write_batch).unwrap_or(WINDOW).min(WINDOW);
+    let input = Input::open(args.file.as_deref(), max_line_bytes, batch)?;
     let progress = Progress::bytes(input.total_bytes);
     let mut writing = Writing::open_for_import(config)?;
     let mut tally = Tally::new(args.show_rejected);
-    check::every(input, !args.no_verify, |bytes, batch| {
+    let check = match (args.fried, args.no_verify) {
+        (true, _) => Check::Fried,
+        (false, true) => Check::Id,
+        (false, false) => Check::Signature,
+    };
+    check::every(input, check, |bytes, batch| {
         store(&mut writing, batch, &mut tally, &progress)?;
         progress.advance(bytes);
         progress.say(tally.to_string());

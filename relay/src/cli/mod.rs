@@ -21,6 +21,7 @@ mod migrate;
 mod npub;
 mod output;
 mod progress;
+mod range;
 mod reading;
 mod relay;
 mod restore;
@@ -32,7 +33,7 @@ mod writing;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use self::output::ReaderGone;
@@ -77,6 +78,9 @@ enum Verb {
     Keys(With<keys::KeysArgs>),
     /// Show what is stored, and whether a relay runs.
     Info(With<Nothing>),
+    /// Of strfry: there are no dictionaries here.
+    #[command(hide = true)]
+    Dict(Anything),
     /// Show a relay, a customer and providers at work.
     Demo(demo::DemoArgs),
     /// Measure a relay.
@@ -106,6 +110,13 @@ struct With<A: Args> {
 
 #[derive(Debug, Args)]
 struct Nothing {}
+
+/// What is passed over, for a verb that only explains itself.
+#[derive(Debug, Args)]
+struct Anything {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 0..)]
+    rest: Vec<String>,
+}
 
 impl Source {
     /// `self` stood before the verb, `behind` behind it.
@@ -167,6 +178,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
         Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
         Verb::Info(with) => info::run(&config(with.source)?),
+        Verb::Dict(_) => bail!("there are no dictionaries to train or apply: the store compresses events by itself"),
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),
     }

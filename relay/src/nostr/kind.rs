@@ -6,6 +6,8 @@ pub const FOLLOWS: u16 = 3;
 pub const DIRECT_MESSAGE: u16 = 4;
 /// NIP-09 deletion request.
 pub const DELETION: u16 = 5;
+/// NIP-28 metadata of a channel.
+pub const CHANNEL_METADATA: u16 = 41;
 /// NIP-59 gift wrap.
 pub const GIFT_WRAP: u16 = 1059;
 /// NIP-59 gift wrap that is not kept.

@@ -2,6 +2,7 @@
 
 pub mod event;
 pub mod filter;
+pub mod fried;
 pub mod hex;
 pub mod json;
 pub mod kind;

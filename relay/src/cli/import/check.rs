@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::read::{Batch, Input};
 use crate::control::line::Line;
-use crate::nostr::{Event, Verifier};
+use crate::nostr::{Event, Verifier, fried};
 
 /// Batches that may wait before and behind each worker.
 const WAITING: usize = 2;
@@ -22,6 +22,16 @@ pub struct Checked {
     pub event: Result<Box<Event>, String>,
 }
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    Signature,
+    /// The signature is taken on trust.
+    Id,
+    /// The same for lines of `export --fried`.
+    Fried,
+}
+
 type Read = io::Result<Batch>;
 type Done = io::Result<(u64, Vec<Checked>)>;
 
@@ -30,12 +40,12 @@ type Done = io::Result<(u64, Vec<Checked>)>;
 /// Batches are dealt to the workers in turn, and taken back in turn.
 pub fn every(
     input: Input,
-    verify: bool,
+    check: Check,
     mut sink: impl FnMut(u64, Vec<Checked>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let verifier = verify.then(|| Arc::new(Verifier::default()));
-    let lanes: Vec<_> = (0..workers).map(|_| start_worker(verifier.clone())).collect::<io::Result<_>>()?;
+    let verifier = Arc::new(Verifier::default());
+    let lanes: Vec<_> = (0..workers).map(|_| start_worker(check, verifier.clone())).collect::<io::Result<_>>()?;
     let (dealt, done): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
     // Not waited for: after a fault it may stand in a read that never ends.
     thread::Builder::new().name("read".to_owned()).spawn(move || deal(input, &dealt))?;
@@ -58,13 +68,13 @@ fn deal(mut input: Input, lanes: &[SyncSender<Read>]) {
     }
 }
 
-fn start_worker(verifier: Option<Arc<Verifier>>) -> io::Result<(SyncSender<Read>, Receiver<Done>)> {
+fn start_worker(how: Check, verifier: Arc<Verifier>) -> io::Result<(SyncSender<Read>, Receiver<Done>)> {
     let (dealt, batches) = sync_channel::<Read>(WAITING);
     let (done, results) = sync_channel::<Done>(WAITING);
     let work = move || {
         for batch in batches {
             let checked = batch.map(|batch| {
-                let check = |(line, text)| Checked { line, event: check(&text, verifier.as_deref()) };
+                let check = |(line, text)| Checked { line, event: check(&text, how, &verifier) };
                 (batch.bytes, batch.lines.into_iter().map(check).collect())
             });
             if done.send(checked).is_err() {
@@ -76,11 +86,14 @@ fn start_worker(verifier: Option<Arc<Verifier>>) -> io::Result<(SyncSender<Read>
     Ok((dealt, results))
 }
 
-fn check(line: &Line, verifier: Option<&Verifier>) -> Result<Box<Event>, String> {
+fn check(line: &Line, how: Check, verifier: &Verifier) -> Result<Box<Event>, String> {
     let Line::Whole(bytes) = line else { return Err("the line is too long".to_owned()) };
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
+    if how == Check::Fried {
+        return fried::read(text).map(Box::new).map_err(|error| error.to_string());
+    }
     let event = Event::parse(text).map_err(|error| error.to_string())?;
-    if let Some(verifier) = verifier {
+    if how == Check::Signature {
         verifier.check(&event).map_err(|error| error.to_string())?;
     }
     Ok(Box::new(event))

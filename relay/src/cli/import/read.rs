@@ -27,13 +27,15 @@ pub struct Input {
     splitter: Splitter,
     /// Lines so far.
     count: u64,
+    /// Lines of one batch at most.
+    max_batch: usize,
     /// Size of the whole, where it is known.
     pub total_bytes: Option<u64>,
 }
 
 impl Input {
-    /// Lines may have up to `max_line_bytes`.
-    pub fn open(file: Option<&Path>, max_line_bytes: usize) -> anyhow::Result<Self> {
+    /// Lines may have up to `max_line_bytes`, and come up to `max_batch` (of at most `WINDOW`) at a time.
+    pub fn open(file: Option<&Path>, max_line_bytes: usize, max_batch: usize) -> anyhow::Result<Self> {
         let (reader, total_bytes): (Box<dyn Read + Send>, _) = match file {
             Some(path) if path != Path::new("-") => {
                 let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
@@ -43,13 +45,19 @@ impl Input {
             Some(_) | None => (Box::new(io::stdin()), None),
         };
         let reader = BufReader::with_capacity(BUFFER_BYTES, reader);
-        Ok(Self { reader, splitter: Splitter::new(max_line_bytes), count: 0, total_bytes })
+        Ok(Self {
+            reader,
+            splitter: Splitter::new(max_line_bytes),
+            count: 0,
+            max_batch: max_batch.clamp(1, WINDOW),
+            total_bytes,
+        })
     }
 
-    /// Up to `WINDOW` lines, fewer when the next would have to be waited for. `None` at the end.
+    /// As many lines as a batch may have, fewer when the next would have to be waited for. `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Batch>> {
         let mut batch = Batch::default();
-        while batch.lines.len() < WINDOW && (batch.lines.is_empty() || !self.reader.buffer().is_empty()) {
+        while batch.lines.len() < self.max_batch && (batch.lines.is_empty() || !self.reader.buffer().is_empty()) {
             let bytes = self.reader.fill_buf()?;
             if bytes.is_empty() {
                 let last = self.splitter.finish();
@@ -85,7 +93,7 @@ mod tests {
         let text: String = text.chain(["last".to_owned()]).collect();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &text).unwrap();
-        let mut input = Input::open(Some(file.path()), 100).unwrap();
+        let mut input = Input::open(Some(file.path()), 100, WINDOW).unwrap();
         let (mut bytes, mut lines) = (0, Vec::new());
         while let Some(batch) = input.next().unwrap() {
             assert!(batch.lines.len() <= WINDOW);
