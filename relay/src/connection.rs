@@ -1,10 +1,13 @@
 //! What the rest of the relay holds of one client.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use crate::control::Peer;
 use crate::nostr::Pubkey;
 use crate::outbox::Outbox;
 use crate::query::Lane;
@@ -23,6 +26,9 @@ pub struct Connection {
     pub lane: Lane,
     /// Places for its events before a plugin.
     pub judged: Arc<Semaphore>,
+    /// How many subscriptions are open; told by whoever opens and closes them.
+    pub subscriptions: AtomicUsize,
+    since: Instant,
     authenticated: RwLock<Vec<Pubkey>>,
 }
 
@@ -34,6 +40,8 @@ impl Connection {
             outbox: Outbox::new(max_outbound_bytes),
             lane: Lane::default(),
             judged: Arc::new(Semaphore::new(JUDGED_AT_ONCE)),
+            subscriptions: AtomicUsize::new(0),
+            since: Instant::now(),
             authenticated: RwLock::default(),
         }
     }
@@ -56,6 +64,20 @@ impl Connection {
     /// Whether this client has proved to hold one of `keys`.
     pub fn holds_any(&self, keys: &[Pubkey]) -> bool {
         self.with_keys(|held| held.iter().any(|key| keys.contains(key)))
+    }
+
+    /// How it stands.
+    pub fn peer(&self) -> Peer {
+        Peer {
+            id: self.id,
+            address: self.address,
+            connected_s: self.since.elapsed().as_secs(),
+            keys: self.with_keys(|keys| keys.iter().map(Pubkey::to_hex).collect()),
+            subscriptions: self.subscriptions.load(Ordering::Relaxed) as u64,
+            queries: self.lane.len() as u64,
+            judged: JUDGED_AT_ONCE.saturating_sub(self.judged.available_permits()) as u64,
+            pending_bytes: self.outbox.pending_bytes() as u64,
+        }
     }
 
     pub fn keys(&self) -> Vec<Pubkey> {

@@ -26,6 +26,8 @@ pub enum Request {
     /// Store the events that follow. Their ids are checked; their signatures are the client's business, who could as
     /// well write to the store himself.
     Import,
+    /// Who is connected. Answered by `connections`, then a line for each.
+    Monitor,
     /// Remove what matches a NIP-01 filter.
     Delete { filter: serde_json::Value },
     /// Give the space of removed events back to the disk.
@@ -45,6 +47,9 @@ pub enum Answer {
     Duplicate,
     /// It is not kept, and why.
     Refused(String),
+    /// How many lines follow, a `connection` each.
+    Connections(u64),
+    Connection(Peer),
     /// How many events were removed.
     Deleted(u64),
     Compacted,
@@ -67,6 +72,25 @@ pub struct Info {
     pub clients: usize,
     /// Seconds since it listens.
     pub uptime_s: u64,
+}
+
+/// A client as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Peer {
+    pub id: u64,
+    pub address: SocketAddr,
+    /// Seconds since it connected.
+    pub connected_s: u64,
+    /// Keys that it has proved to hold (NIP-42), in hex.
+    pub keys: Vec<String>,
+    /// Subscriptions that are open.
+    pub subscriptions: u64,
+    /// Questions that are being answered, or wait for their turn.
+    pub queries: u64,
+    /// Events that a plugin is judging.
+    pub judged: u64,
+    /// Bytes that wait for it to read them.
+    pub pending_bytes: u64,
 }
 
 /// Where the socket of a store in this folder is.

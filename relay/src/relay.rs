@@ -16,6 +16,7 @@ use tokio_tungstenite::WebSocketStream;
 use crate::access::{Access, Refresher};
 use crate::config::{Config, Network};
 use crate::connection::Connection;
+use crate::control::Peer;
 use crate::live::Live;
 use crate::market::{Audiences, Market, MarketKeys};
 use crate::nostr::{Pubkey, Verifier};
@@ -182,6 +183,14 @@ impl Shared {
     /// Ends the connections of clients from `network`.
     pub fn close_from(&self, network: Network) {
         self.connections.close_from(network);
+    }
+
+    /// Who is connected, in the order they came.
+    pub fn peers(&self) -> Vec<Peer> {
+        let present: Vec<_> = self.connections.lock().values().filter_map(Weak::upgrade).collect();
+        let mut peers: Vec<_> = present.iter().map(|connection| connection.peer()).collect();
+        peers.sort_by_key(|peer| peer.id);
+        peers
     }
 
     /// Reserves a place for one more client.

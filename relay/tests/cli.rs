@@ -1,6 +1,7 @@
 //! The program as an operator meets it: every verb with and without a relay beside it.
 #![cfg(feature = "rocksdb")]
 
+mod cli_strfry;
 mod cli_world;
 
 use std::io::{BufRead, BufReader, Read, Write};

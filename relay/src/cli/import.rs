@@ -88,7 +88,12 @@ fn store(writing: &mut Writing, batch: Vec<Checked>, tally: &mut Tally, progress
             Answer::Duplicate => tally.duplicates += 1,
             Answer::Refused(reason) => tally.refused(line, &id, &reason, progress),
             Answer::Error(text) => bail!("line {line}: {text}; {tally} until then"),
-            other @ (Answer::Info(_) | Answer::Deleted(_) | Answer::Compacted | Answer::Checkpoint(_)) => {
+            other @ (Answer::Info(_)
+            | Answer::Deleted(_)
+            | Answer::Compacted
+            | Answer::Checkpoint(_)
+            | Answer::Connections(_)
+            | Answer::Connection(_)) => {
                 bail!("line {line}: the answer does not fit: {other:?}")
             }
         }

@@ -18,6 +18,7 @@ mod info;
 mod jobs;
 mod keys;
 mod migrate;
+mod monitor;
 mod npub;
 mod output;
 mod progress;
@@ -26,6 +27,8 @@ mod reading;
 mod relay;
 mod restore;
 mod scan;
+mod screen;
+mod settings;
 mod storage;
 mod terminal;
 mod writing;
@@ -78,6 +81,10 @@ enum Verb {
     Keys(With<keys::KeysArgs>),
     /// Show what is stored, and whether a relay runs.
     Info(With<Nothing>),
+    /// Show who is connected to the running relay, and what waits for whom.
+    Monitor(With<monitor::MonitorArgs>),
+    /// Show, check or translate a configuration.
+    Config(settings::SettingsArgs),
     /// Of strfry: there are no dictionaries here.
     #[command(hide = true)]
     Dict(Anything),
@@ -120,10 +127,18 @@ struct Anything {
 
 impl Source {
     /// `self` stood before the verb, `behind` behind it.
-    fn load(mut self, behind: Self) -> anyhow::Result<Config> {
+    fn join(mut self, behind: Self) -> Self {
         self.set.extend(behind.set);
-        let file = behind.config.or(self.config).or_else(Config::search);
-        Config::load(file.as_deref(), &self.set)
+        Self { config: behind.config.or(self.config), set: self.set }
+    }
+
+    /// The file that is read, if any.
+    fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(Config::search)
+    }
+
+    fn load(&self) -> anyhow::Result<Config> {
+        Config::load(self.file().as_deref(), &self.set)
     }
 
     fn is_empty(&self) -> bool {
@@ -163,8 +178,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         // They have relays of their own: better refused than not heeded.
         ensure!(before.is_empty(), "demo and bench read no configuration: leave out what stands before the verb");
     }
-    let config = |behind| before.load(behind);
+    if let Verb::Config(args) = arguments.verb {
+        return settings::run(before, args);
+    }
+    let config = |behind| before.join(behind).load();
     match arguments.verb {
+        Verb::Config(_) => Ok(()),
         Verb::Relay(with) => relay::run(config(with.source)?),
         Verb::Import(with) => import::run(&config(with.source)?, with.args),
         Verb::Export(with) => export::run(&config(with.source)?, &with.args),
@@ -178,6 +197,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
         Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
         Verb::Info(with) => info::run(&config(with.source)?),
+        Verb::Monitor(with) => monitor::run(&config(with.source)?, &with.args),
         Verb::Dict(_) => bail!("there are no dictionaries to train or apply: the store compresses events by itself"),
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),

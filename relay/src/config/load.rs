@@ -9,13 +9,18 @@ use super::Config;
 impl Config {
     /// Reads `file`, lays each `key=value` of `sets` over it, and checks the whole.
     pub fn load(file: Option<&Path>, sets: &[String]) -> anyhow::Result<Self> {
-        let mut table = match file {
-            Some(file) => std::fs::read_to_string(file)
-                .with_context(|| format!("reading {}", file.display()))?
-                .parse::<toml::Table>()
-                .with_context(|| format!("in {}", file.display()))?,
-            None => toml::Table::new(),
-        };
+        let Some(file) = file else { return Self::parse("", sets) };
+        let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+        let table = text.parse().with_context(|| format!("in {}", file.display()))?;
+        Self::from_table(table, sets)
+    }
+
+    /// The same for what a file would hold.
+    pub fn parse(text: &str, sets: &[String]) -> anyhow::Result<Self> {
+        Self::from_table(text.parse()?, sets)
+    }
+
+    fn from_table(mut table: toml::Table, sets: &[String]) -> anyhow::Result<Self> {
         for set in sets {
             lay_over(&mut table, set).with_context(|| format!("in --set {set}"))?;
         }

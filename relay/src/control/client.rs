@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
 
-use super::{Answer, Info, Request, WINDOW};
+use super::{Answer, Info, Peer, Request, WINDOW};
 use crate::nostr::{Event, Filter};
 
 /// Bytes of one answer at most.
@@ -41,6 +41,19 @@ impl Client {
             Answer::Info(info) => Ok(info),
             other => unexpected(&other),
         }
+    }
+
+    /// Who is connected.
+    pub fn monitor(&mut self) -> anyhow::Result<Vec<Peer>> {
+        let count = match self.ask(&Request::Monitor)? {
+            Answer::Connections(count) => count,
+            other => return unexpected(&other),
+        };
+        let peer = |_| match self.answer()? {
+            Answer::Connection(peer) => Ok(peer),
+            other => unexpected(&other),
+        };
+        (0..count).map(peer).collect()
     }
 
     /// Removes what matches; how many events that were.

@@ -133,6 +133,7 @@ async fn converse(
     while let Some(line) = lines.next().await? {
         match read_request(&line) {
             Ok(Request::Info) => say(answers, &Answer::Info(host.info())).await?,
+            Ok(Request::Monitor) => monitor(host, answers).await?,
             Ok(Request::Delete { filter }) => say(answers, &host.delete(&filter).await).await?,
             Ok(Request::Compact) => say(answers, &host.compact().await).await?,
             Ok(Request::Checkpoint) => say(answers, &host.checkpoint().await).await?,
@@ -280,6 +281,15 @@ async fn import(
         answers.flush().await
     };
     tokio::try_join!(reading, answering).map(|((), ())| ())
+}
+
+async fn monitor(host: &Host, answers: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    let peers = host.shared.peers();
+    write(answers, &Answer::Connections(peers.len() as u64)).await?;
+    for peer in peers {
+        write(answers, &Answer::Connection(peer)).await?;
+    }
+    answers.flush().await
 }
 
 async fn say(output: &mut (impl AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {

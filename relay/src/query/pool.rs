@@ -137,6 +137,13 @@ impl QueryPool {
 }
 
 impl Lane {
+    /// How much is under way or waits for its turn.
+    pub fn len(&self) -> usize {
+        let lane = self.lock();
+        // What a thread has in hand is in no queue.
+        lane.waiting.len().max(usize::from(lane.active))
+    }
+
     fn lock(&self) -> MutexGuard<'_, LaneState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::connection::Connection;
 use crate::live::Slot;
@@ -60,12 +61,14 @@ impl<'a> Reader<'a> {
         let req = Req::new(subscription.clone(), prefix, filters, sequence, cancelled.clone());
         self.shared.queries.submit(self.connection, Box::new(req));
         self.subscriptions.insert(subscription, Subscription { slot, cancelled });
+        self.connection.subscriptions.store(self.subscriptions.len(), Ordering::Relaxed);
     }
 
     fn unsubscribe(&mut self, subscription: &str) {
         if let Some(subscription) = self.subscriptions.remove(subscription) {
             subscription.cancelled.set();
             self.shared.live.unsubscribe(subscription.slot);
+            self.connection.subscriptions.store(self.subscriptions.len(), Ordering::Relaxed);
         }
     }
 

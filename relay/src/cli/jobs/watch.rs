@@ -1,6 +1,5 @@
 //! `mercato jobs --watch`: on a terminal a table that is drawn anew every second, elsewhere a line for every change.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::board::Board;
 use super::{JobsArgs, table};
 use crate::cli::output::Output;
+use crate::cli::screen::{Screen, cut};
 use crate::cli::terminal::{self, Size};
 use crate::clock::now_s;
 use crate::store::rocks::RocksStore;
@@ -59,37 +59,4 @@ fn frame(board: &Board, size: Size, args: &JobsArgs) -> Vec<String> {
         lines.push(cut(&format!("and {} more", jobs.len() - shown), size.columns));
     }
     lines
-}
-
-fn cut(text: &str, columns: usize) -> String {
-    text.chars().take(columns).collect()
-}
-
-/// The terminal's other screen, so that what was there before comes back.
-struct Screen;
-
-impl Screen {
-    fn open() -> io::Result<Self> {
-        put("\x1b[?1049h\x1b[?25l")?;
-        Ok(Self)
-    }
-
-    /// Writes over what is there, which does not flicker as clearing it first would.
-    fn draw(&self, lines: &[String]) -> io::Result<()> {
-        let body: Vec<String> = lines.iter().map(|line| format!("{line}\x1b[K")).collect();
-        put(&format!("\x1b[H{}\x1b[J", body.join("\r\n")))
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // The terminal is gone, or nothing can be done.
-        let _ = put("\x1b[?25h\x1b[?1049l");
-    }
-}
-
-fn put(text: &str) -> io::Result<()> {
-    let mut output = io::stdout().lock();
-    output.write_all(text.as_bytes())?;
-    output.flush()
 }
