@@ -4,6 +4,7 @@
 //! order of the input.
 
 mod check;
+mod judge;
 mod read;
 mod tally;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 
 use self::check::{Check, Checked};
+use self::judge::Judge;
 use self::read::Input;
 use self::tally::Tally;
 use super::output::Output;
@@ -20,6 +22,7 @@ use super::writing::Writing;
 use crate::config::Config;
 use crate::control::{Answer, WINDOW};
 use crate::nostr::{Event, EventId};
+use crate::policy::Verdict;
 
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
@@ -49,6 +52,7 @@ pub fn run(config: &Config, args: ImportArgs) -> anyhow::Result<()> {
     let input = Input::open(args.file.as_deref(), max_line_bytes, batch)?;
     let progress = Progress::bytes(input.total_bytes);
     let mut writing = Writing::open_for_import(config)?;
+    let judge = Judge::start(config)?;
     let mut tally = Tally::new(args.show_rejected);
     let check = match (args.fried, args.no_verify) {
         (true, _) => Check::Fried,
@@ -56,12 +60,16 @@ pub fn run(config: &Config, args: ImportArgs) -> anyhow::Result<()> {
         (false, false) => Check::Signature,
     };
     check::every(input, check, |bytes, batch| {
-        store(&mut writing, batch, &mut tally, &progress)?;
+        let events = valid(batch, judge.as_ref(), &mut tally, &progress);
+        store(&mut writing, events, &mut tally, &progress)?;
         progress.advance(bytes);
         progress.say(tally.to_string());
         Ok(())
     })?;
     writing.finish()?;
+    if let Some(judge) = judge {
+        judge.finish();
+    }
     tally.close(&progress);
     drop(progress);
     let mut output = Output::new();
@@ -69,19 +77,39 @@ pub fn run(config: &Config, args: ImportArgs) -> anyhow::Result<()> {
     output.flush()
 }
 
-/// Stores one batch, and counts what became of it.
-fn store(writing: &mut Writing, batch: Vec<Checked>, tally: &mut Tally, progress: &Progress) -> anyhow::Result<()> {
-    let mut events: Vec<Event> = Vec::with_capacity(batch.len());
-    let mut sent: Vec<(u64, EventId)> = Vec::with_capacity(batch.len());
+/// What of a batch may be stored, with its line. The rest is counted.
+fn valid(batch: Vec<Checked>, judge: Option<&Judge>, tally: &mut Tally, progress: &Progress) -> Vec<(u64, Event)> {
+    let (mut lines, mut events) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     for checked in batch {
         match checked.event {
             Ok(event) => {
-                sent.push((checked.line, event.id));
+                lines.push(checked.line);
                 events.push(*event);
             }
             Err(fault) => tally.faulty(checked.line, &fault, progress),
         }
     }
+    let Some(judge) = judge else { return lines.into_iter().zip(events).collect() };
+    let verdicts = judge.ask(&events);
+    let mut accepted = Vec::with_capacity(events.len());
+    for ((line, event), verdict) in lines.into_iter().zip(events).zip(verdicts) {
+        match verdict {
+            Verdict::Accept => accepted.push((line, event)),
+            Verdict::Reject(text) | Verdict::Shadow(text) => tally.refused(line, &event.id, &text, progress),
+        }
+    }
+    accepted
+}
+
+/// Stores events, and counts what became of them.
+fn store(
+    writing: &mut Writing,
+    events: Vec<(u64, Event)>,
+    tally: &mut Tally,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let (sent, events): (Vec<(u64, EventId)>, Vec<Event>) =
+        events.into_iter().map(|(line, event)| ((line, event.id), event)).unzip();
     for ((line, id), answer) in sent.into_iter().zip(writing.import(events)?) {
         match answer {
             Answer::Stored => tally.stored += 1,

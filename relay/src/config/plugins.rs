@@ -20,6 +20,8 @@ pub struct PluginsConfig {
     /// Command that judges REQ, COUNT and NEG-OPEN; empty: none.
     pub read: String,
     pub read_processes: usize,
+    /// Whether `mercato import` asks the plugin for events, too.
+    pub import: bool,
     /// How long the oldest unanswered question may wait before its process is ended.
     pub timeout_s: u64,
     /// Questions that one process may have before it has answered the first.
@@ -33,6 +35,7 @@ impl Default for PluginsConfig {
             write_processes: 1,
             read: String::new(),
             read_processes: 1,
+            import: false,
             timeout_s: 10,
             max_in_flight: 256,
         }

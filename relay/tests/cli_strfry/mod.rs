@@ -44,6 +44,23 @@ fn aged(age_s: u64) -> String {
 }
 
 #[test]
+fn imported_events_are_judged_by_the_plugin_where_that_is_wanted() {
+    // Refuses one topic, and everything that does not come from an import.
+    const PLUGIN: &str = r#"while read -r line; do
+        id=${line#*'"id":"'}; id=${id%%'"'*}; action=accept
+        case $line in *topic1*) action=reject ;; *'"sourceType":"Import","sourceInfo":""'*) ;; *) action=reject ;; esac
+        echo "{\"id\":\"$id\",\"action\":\"$action\",\"msg\":\"blocked: no\"}"
+    done"#;
+    let (world, lines) = (World::new(), notes(30));
+    let plugin = format!("plugins.write={PLUGIN}");
+    let import = |more: &[&str]| world.feed(&[&["import", "--set", &plugin], more].concat(), &lines.join("\n"));
+    let said = import(&["--set", "plugins.import=true", "--show-rejected"]);
+    assert_eq!(said.err.lines().filter(|line| line.ends_with("blocked: no")).count(), 10);
+    assert_eq!(said.ok(), "20 stored, 0 duplicates, 10 rejected\n");
+    assert_eq!(import(&[]).ok(), "10 stored, 20 duplicates, 0 rejected\n");
+}
+
+#[test]
 fn ages_and_ranges_choose_events() {
     const HOUR: u64 = 3_600;
     let world = World::new();

@@ -172,13 +172,20 @@ impl<'a> Reader<'a> {
 
     fn number(&mut self) -> Parsed<Value> {
         let rest = self.rest();
-        let length = rest
-            .find(|c: char| !matches!(c, '0'..='9' | 'a'..='f' | 'A'..='F' | 'x' | 'X' | '.' | '-' | '+'))
-            .unwrap_or(rest.len());
+        let mut before = 'e';
+        let length = rest.find(|c: char| {
+            // A sign stands at the beginning, or behind the e of an exponent.
+            let inside = matches!(c, '0'..='9' | 'a'..='f' | 'A'..='F' | 'x' | 'X' | '.');
+            let sign = matches!(c, '-' | '+') && matches!(before, 'e' | 'E');
+            before = c;
+            !inside && !sign
+        });
+        let length = length.unwrap_or(rest.len());
         let text = &rest[..length];
         let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
         let number = match hex {
             Some(digits) => u64::from_str_radix(digits, 16).ok().map(Number::from),
+            None if has_leading_zero(text) => None,
             None => whole(text).or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64)),
         };
         let number = number.ok_or_else(|| self.error(format!("{text} is not a number")))?;
@@ -314,12 +321,13 @@ fn is_name_start(c: char) -> bool {
 }
 
 fn whole(text: &str) -> Option<Number> {
-    // A leading zero is no decimal number in JSON, so none here either.
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.len() > 1 && digits.starts_with('0') && !digits.contains('.') {
-        return None;
-    }
     text.parse::<u64>().map(Number::from).or_else(|_| text.parse::<i64>().map(Number::from)).ok()
+}
+
+/// As in `007`, which is no decimal number in JSON and none here.
+fn has_leading_zero(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    matches!(digits, [b'0', next, ..] if next.is_ascii_digit())
 }
 
 /// Puts a value at the end of a path, making the sections on the way.
@@ -404,6 +412,7 @@ mod tests {
         assert_eq!(read("a { b = 1 } a = { c = 2 }"), json!({"a": {"c": 2}}));
         assert_eq!(read("a { b = 1 } a.b = delete"), json!({"a": {}}));
         assert_eq!(read("a = 1 a += 2"), json!({"a": 3}));
+        assert_eq!(read("a=1+2,b=-1,c=1e-2"), json!({"a": 3, "b": -1, "c": 0.01}));
         assert_eq!(read("a = 1\n\tb = 2"), json!({"a": 1, "b": 2}));
         assert_eq!(read("t = true f = false n = null"), json!({"t": true, "f": false, "n": null}));
     }
