@@ -96,7 +96,7 @@ enum Verb {
 
 /// Where the configuration comes from. May stand before the verb, behind it, or both: clap's global arguments would
 /// let the values behind it replace those before.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct Source {
     /// Configuration; without it $MERCATO_CONFIG, /etc/mercato/config.toml or ./config.toml, whichever is there first.
     #[arg(long, value_name = "FILE")]
@@ -178,12 +178,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         // They have relays of their own: better refused than not heeded.
         ensure!(before.is_empty(), "demo and bench read no configuration: leave out what stands before the verb");
     }
-    if let Verb::Config(args) = arguments.verb {
-        return settings::run(before, args);
-    }
-    let config = |behind| before.join(behind).load();
+    let config = |behind| before.clone().join(behind).load();
     match arguments.verb {
-        Verb::Config(_) => Ok(()),
         Verb::Relay(with) => relay::run(config(with.source)?),
         Verb::Import(with) => import::run(&config(with.source)?, with.args),
         Verb::Export(with) => export::run(&config(with.source)?, &with.args),
@@ -198,6 +194,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
         Verb::Info(with) => info::run(&config(with.source)?),
         Verb::Monitor(with) => monitor::run(&config(with.source)?, &with.args),
+        Verb::Config(args) => settings::run(before.clone(), args),
         Verb::Dict(_) => bail!("there are no dictionaries to train or apply: the store compresses events by itself"),
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),
