@@ -84,7 +84,7 @@ fn check(store: &RocksStore, taken: &[u64]) {
 
 #[test]
 fn a_full_disk_refuses_writes_serves_reads_and_is_used_again_once_there_is_space() {
-    let Some(disk) = Disk::mount("200m") else {
+    let Some(disk) = Disk::mount("48m") else {
         return eprintln!("this user may not mount a small disk: what a full one does is not tested");
     };
     let path = disk.0.path().join("db");

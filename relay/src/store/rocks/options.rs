@@ -1,13 +1,16 @@
 //! How RocksDB is set up, and why.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel,
-    MemtableFactory, Options, SliceTransform, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode,
+    DEFAULT_COLUMN_FAMILY_NAME, DataBlockIndexType, LogLevel, MemtableFactory, Options, SliceTransform,
+    WriteBufferManager,
 };
 
 use super::keys::{ADDRESS, DELETED, EVENTS, IDS, Index, JOURNAL, META};
 
 const MIB: usize = 1 << 20;
+/// One part of a file's index or filter.
+const METADATA_BLOCK_BYTES: usize = 4 << 10;
 /// The log that a crash leaves to be read again stays about this long.
 const MAX_LOG_BYTES: u64 = 64 << 20;
 
@@ -84,6 +87,8 @@ pub fn database(options: &RocksOptions, cache: &Cache) -> Options {
 /// One descriptor for each family.
 pub fn descriptors(options: &RocksOptions, cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
     let mut all = vec![
+        // RocksDB opens it anyway. After a full disk it waits for room for the largest write buffer: its own is 64 MiB.
+        ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, family(options, &blocks(cache))),
         ColumnFamilyDescriptor::new(EVENTS, events(options, cache)),
         ColumnFamilyDescriptor::new(IDS, points(options, cache)),
         ColumnFamilyDescriptor::new(ADDRESS, points(options, cache)),
@@ -112,6 +117,11 @@ fn blocks(cache: &Cache) -> BlockBasedOptions {
     table.set_cache_index_and_filter_blocks(true);
     table.set_cache_index_and_filter_blocks_with_high_priority(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    // In parts, of which a lookup needs one: whole ones of a large store push each other, and the data, out of the cache.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(METADATA_BLOCK_BYTES);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_format_version(6);
     table
 }
@@ -124,6 +134,8 @@ fn events(options: &RocksOptions, cache: &Cache) -> Options {
     let mut family = family(options, &table);
     family.set_write_buffer_size((options.write_buffer_bytes / 4).max(MIB));
     family.set_compression_type(DBCompressionType::Lz4);
+    // Only what an index names is looked up: it is there, and most of all in the last level.
+    family.set_optimize_filters_for_hits(true);
     family
 }
 
