@@ -7,11 +7,11 @@ use crate::config::{Config, Way};
 use crate::nostr::Pubkey;
 
 /// NIPs whose claims on a relay are met.
-const SUPPORTED_NIPS: [u16; 13] = [1, 2, 9, 11, 22, 40, 42, 65, 70, 86, 89, 90, 98];
+const SUPPORTED_NIPS: [u16; 20] = [1, 2, 4, 9, 11, 13, 17, 22, 28, 40, 42, 45, 59, 65, 67, 70, 86, 89, 90, 98];
 
 /// `own` is the key that signs leases and job states; `None` when the market is off.
 pub fn document(config: &Config, lists: &Lists, own: Option<Pubkey>) -> Value {
-    let (relay, limits) = (&config.relay, &config.limits);
+    let (relay, limits, access) = (&config.relay, &config.limits, &config.access);
     let mut document = json!({
         "name": lists.name.as_ref().unwrap_or(&relay.name),
         "description": lists.description.as_ref().unwrap_or(&relay.description),
@@ -25,10 +25,10 @@ pub fn document(config: &Config, lists: &Lists, own: Option<Pubkey>) -> Value {
             "default_limit": limits.max_limit,
             "max_subid_length": 64,
             "max_event_tags": limits.max_tags,
-            "min_pow_difficulty": 0,
-            "auth_required": false,
+            "min_pow_difficulty": limits.min_pow,
+            "auth_required": access.auth_to_read && access.auth_to_write,
             "payment_required": config.admission.admit == [Way::Paid],
-            "restricted_writes": !config.admission.admit.is_empty(),
+            "restricted_writes": access.auth_to_write || limits.min_pow > 0 || !config.admission.admit.is_empty(),
             "created_at_upper_limit": limits.created_at_future_s,
         },
     });

@@ -2,7 +2,7 @@
 
 use crate::config::LimitsConfig;
 use crate::nostr::kind::{self, Retention};
-use crate::nostr::{Event, Pubkey};
+use crate::nostr::{Event, Pubkey, pow};
 
 /// Refuses an event that the relay's limits do not allow; the text starts with a machine prefix.
 ///
@@ -13,6 +13,8 @@ pub fn check(event: &Event, limits: &LimitsConfig, authenticated: &[Pubkey], now
     }
     check_size(event, limits)?;
     check_time(event, limits, now)?;
+    check_work(event, limits)?;
+    check_repost(event)?;
     if event.protected && !authenticated.contains(&event.pubkey) {
         return Err(match authenticated {
             [] => "auth-required: a protected event is taken from its author only",
@@ -62,4 +64,35 @@ fn check_time(event: &Event, limits: &LimitsConfig, now: u64) -> Result<(), Stri
         return Err("invalid: event expired".to_owned());
     }
     Ok(())
+}
+
+/// NIP-13. The work must have been aimed at, so that nobody gets by who tries often with less.
+fn check_work(event: &Event, limits: &LimitsConfig) -> Result<(), String> {
+    let least = u32::from(limits.min_pow);
+    if least == 0 || limits.min_pow_except.contains(&event.kind) {
+        return Ok(());
+    }
+    let difficulty = pow::difficulty(&event.id);
+    if difficulty < least {
+        return Err(format!("pow: difficulty {difficulty} is less than {least}"));
+    }
+    match pow::target(event) {
+        Some(target) if target >= least => Ok(()),
+        Some(target) => Err(format!("pow: the nonce tag commits to difficulty {target}, less than {least}")),
+        None => Err(format!("pow: the nonce tag must commit to difficulty {least} or more")),
+    }
+}
+
+/// NIP-70: who reposts a protected event may not bring it along.
+fn check_repost(event: &Event) -> Result<(), String> {
+    if matches!(event.kind, kind::REPOST | kind::GENERIC_REPOST) && embeds_protected(&event.content()) {
+        return Err("blocked: reposts can't embed protected events".to_owned());
+    }
+    Ok(())
+}
+
+fn embeds_protected(content: &str) -> bool {
+    let Ok(embedded) = serde_json::from_str::<serde_json::Value>(content) else { return false };
+    let tags = embedded.get("tags").and_then(|tags| tags.as_array());
+    tags.is_some_and(|tags| tags.iter().any(|tag| tag.get(0).is_some_and(|name| name == "-")))
 }

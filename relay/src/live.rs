@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::connection::Connection;
-use crate::nostr::{EventView, Filter};
+use crate::nostr::{EventView, Filter, search};
 use crate::outbox::Frame;
 use crate::policy::Reach;
 
@@ -198,6 +198,11 @@ impl Subscription {
             Reach::Named(named) => filter.names_events() || self.connection.holds_any(named),
             Reach::Only(parties) => self.connection.holds_any(parties),
         };
-        self.filters.iter().any(|filter| filter.matches(&publication.view) && may_get(filter))
+        let speaks = |words: &String| search::matches(words, &publication.body);
+        let wanted = |filter: &Filter| {
+            // No index knows of the event yet: its own text is searched.
+            filter.conditions(&publication.view) && may_get(filter) && filter.search.as_ref().is_none_or(speaks)
+        };
+        self.filters.iter().any(wanted)
     }
 }

@@ -72,7 +72,8 @@ impl Relay {
         let live = Arc::new(Live::new(store.last_sequence()));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let readers = Arc::new(Readers::new(audiences));
-        let library = Library { store: store.clone(), readers: readers.clone(), max_limit: config.limits.max_limit };
+        let (max_limit, max_count) = (config.limits.max_limit, config.limits.max_count);
+        let library = Library { store: store.clone(), readers: readers.clone(), max_limit, max_count };
         let queries = QueryPool::start(library, threads)?;
         let sweeper = Some(Sweeper::new(config.retention.clone()));
         let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper };
@@ -82,6 +83,7 @@ impl Relay {
         let members = Refresher::start(&access, store.clone())?;
         let rules = Rules {
             limits: config.limits.clone(),
+            auth: config.access.clone(),
             rates: Rates::new(&config.limits),
             access: access.clone(),
             host,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mercato::access::Access;
-use mercato::config::{Config, LimitsConfig};
+use mercato::config::{AccessConfig, Config, LimitsConfig};
 use mercato::nostr::{Event, Verifier, kind};
 use mercato::policy::rate::Rates;
 use mercato::session::{Action, Rules, Session};
@@ -20,7 +20,8 @@ fn session() -> Session {
 fn session_with(limits: LimitsConfig, store: Option<Arc<dyn Store>>) -> Session {
     let verifier = Verifier::default();
     let access = Arc::new(Access::open(&Config::default()).expect("no lists"));
-    let rules = Rules { rates: Rates::new(&limits), limits, access, host: None, verifier, store };
+    let (auth, rates) = (AccessConfig::default(), Rates::new(&limits));
+    let rules = Rules { limits, auth, rates, access, host: None, verifier, store };
     Session::new(Arc::new(rules), [127, 0, 0, 1].into(), "relay.example".to_owned(), "challenge".to_owned())
 }
 

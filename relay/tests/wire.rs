@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use mercato::nostr::json::{Cursor, quote};
-use mercato::nostr::{ClientMessage, Event, EventError, Filter, FilterLimits, MessageError, MessageLimits, message};
+use mercato::nostr::{
+    ClientMessage, Completeness, Event, EventError, Filter, FilterLimits, MessageError, MessageLimits, message,
+};
 use proptest::prelude::*;
 use secp256k1::Keypair;
 
@@ -130,7 +132,9 @@ fn a_message_that_cannot_be_served_says_what_about() {
 fn a_filter_is_taken_or_refused_as_a_whole() {
     let parse = |text: &str| Filter::parse(text, LIMITS.filter);
     let hex = "ab".repeat(32);
-    let filter = parse(&format!("{{\"kinds\":[7,1,7],\"#e\":[\"{hex}\",\"x\"],\"authors\":[\"{hex}\"],\"limit\":3}}"));
+    let filter = parse(&format!(
+        "{{\"kinds\":[7,1,7],\"#e\":[\"{hex}\",\"x\"],\"authors\":[\"{hex}\"],\"limit\":3,\"search\":\"\\n\"}}"
+    ));
     let filter = filter.expect("a good filter");
     assert_eq!(filter.kinds, Some(vec![1, 7]));
     assert_eq!(Filter::parse(&filter.to_json(), LIMITS.filter).expect("our own JSON"), filter);
@@ -145,7 +149,8 @@ fn a_filter_is_taken_or_refused_as_a_whole() {
         "{\"authors\":[1]}",
         "{\"#tag\":[]}",
         "{\"#1\":[]}",
-        "{\"search\":\"x\"}",
+        "{\"search\":[\"x\"]}",
+        "{\"searches\":\"x\"}",
         "{\"#a\":[],\"#b\":[],\"#c\":[],\"#d\":[]}",
         "{\"kinds\":[1],\"kinds\":[2]}",
         "{\"#e\":[\"a\"],\"#e\":[\"b\"]}",
@@ -158,7 +163,7 @@ fn a_filter_is_taken_or_refused_as_a_whole() {
 #[test]
 fn answers_escape_what_clients_chose() {
     let subscription = "a\"\\\u{1}";
-    for text in [message::eose(subscription), message::closed(subscription, "error: \"x\"")] {
+    for text in [message::eose(subscription, Completeness::More), message::closed(subscription, "error: \"x\"")] {
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(value[1].as_str(), Some(subscription));
     }

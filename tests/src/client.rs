@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use futures_util::{SinkExt, StreamExt};
 use nostr::Keys;
 use serde_json::{Value, json};
@@ -196,7 +196,7 @@ impl Client {
         loop {
             let step = self.find(&what, |said| match said {
                 Said::Event { subscription, event } if subscription == id => Some(Some(event.clone())),
-                Said::Eose(subscription) if subscription == id => Some(None),
+                said if said.is_eose(id) => Some(None),
                 _ => None,
             });
             match step.await? {
@@ -204,6 +204,54 @@ impl Client {
                 None => return Ok(events),
             }
         }
+    }
+
+    /// NIP-67's hints with which the stored events of a subscription that was requested end.
+    pub async fn hints(&mut self, id: &str) -> anyhow::Result<Vec<String>> {
+        self.find(&format!("EOSE of {id}"), |said| match said {
+            Said::Eose { subscription, hints } if subscription == id => Some(hints.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Events of a subscription that came while something else was waited for.
+    pub fn drain(&mut self, id: &str) -> Vec<Event> {
+        let (mut events, mut rest) = (Vec::new(), VecDeque::new());
+        for said in self.backlog.drain(..) {
+            match said {
+                Said::Event { subscription, event } if subscription == id => events.push(event),
+                other => rest.push_back(other),
+            }
+        }
+        self.backlog = rest;
+        events
+    }
+
+    /// What the relay answers to a COUNT (NIP-45).
+    pub async fn tally<const N: usize>(&mut self, filters: [Value; N]) -> anyhow::Result<Value> {
+        self.queries += 1;
+        let id = format!("count-{}", self.queries);
+        self.ask_count(&id, &filters).await?;
+        self.find(&format!("COUNT of {id}"), |said| match said {
+            Said::Count { query, tally } if *query == id => Some(Ok(tally.clone())),
+            Said::Closed { subscription, text } if *subscription == id => Some(Err(anyhow!("{text}"))),
+            _ => None,
+        })
+        .await?
+    }
+
+    /// How many events the relay counts.
+    pub async fn count<const N: usize>(&mut self, filters: [Value; N]) -> anyhow::Result<u64> {
+        let tally = self.tally(filters).await?;
+        tally["count"].as_u64().with_context(|| format!("no count: {tally}"))
+    }
+
+    /// Sends a COUNT without waiting for anything.
+    pub async fn ask_count(&mut self, id: &str, filters: &[Value]) -> anyhow::Result<()> {
+        let mut message = vec![json!("COUNT"), json!(id)];
+        message.extend(filters.iter().cloned());
+        self.send(Value::Array(message)).await
     }
 
     /// The next event of an open subscription.

@@ -1,4 +1,4 @@
-//! What a relay says: NIP-01's and NIP-42's messages, checked for form as strictly as clients may.
+//! What a relay says: the messages of NIP-01, NIP-42, NIP-45 and NIP-67, checked for form as strictly as clients may.
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::event::Event;
 
 /// Words that NIP-01 and NIP-42 let a machine-readable text begin with, and strfry's `deleted` and `replaced`.
-pub const PREFIXES: [&str; 11] = [
+pub const PREFIXES: [&str; 12] = [
     "duplicate",
     "pow",
     "blocked",
@@ -16,6 +16,7 @@ pub const PREFIXES: [&str; 11] = [
     "mute",
     "error",
     "auth-required",
+    "unsupported",
     "replaced",
     "deleted",
 ];
@@ -23,10 +24,29 @@ pub const PREFIXES: [&str; 11] = [
 /// One message of a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
-    Event { subscription: String, event: Event },
-    Ok { id: String, accepted: bool, text: String },
-    Eose(String),
-    Closed { subscription: String, text: String },
+    Event {
+        subscription: String,
+        event: Event,
+    },
+    Ok {
+        id: String,
+        accepted: bool,
+        text: String,
+    },
+    Eose {
+        subscription: String,
+        /// NIP-67.
+        hints: Vec<String>,
+    },
+    /// NIP-45: the object as it is.
+    Count {
+        query: String,
+        tally: Value,
+    },
+    Closed {
+        subscription: String,
+        text: String,
+    },
     Notice(String),
     Auth(String),
 }
@@ -48,7 +68,11 @@ impl Said {
                 let accepted = parts.get(2).and_then(Value::as_bool).context("an OK without a boolean")?;
                 (Self::Ok { id: word(1)?, accepted, text: word(3)? }, 4)
             }
-            "EOSE" => (Self::Eose(word(1)?), 2),
+            "EOSE" => {
+                let hints = parts.get(2).map(|hints| serde_json::from_value(hints.clone())).transpose()?;
+                (Self::Eose { subscription: word(1)?, hints: hints.unwrap_or_default() }, parts.len().clamp(2, 3))
+            }
+            "COUNT" => (Self::Count { query: word(1)?, tally: parts.get(2).cloned().unwrap_or_default() }, 3),
             "CLOSED" => (Self::Closed { subscription: word(1)?, text: word(2)? }, 3),
             "NOTICE" => (Self::Notice(word(1)?), 2),
             "AUTH" => (Self::Auth(word(1)?), 2),
@@ -56,6 +80,13 @@ impl Said {
         };
         ensure!(parts.len() == length, "{length} elements expected: {text}");
         Ok(said)
+    }
+}
+
+impl Said {
+    /// Whether this is the EOSE of a subscription, whatever its hint.
+    pub fn is_eose(&self, id: &str) -> bool {
+        matches!(self, Self::Eose { subscription, .. } if subscription == id)
     }
 }
 

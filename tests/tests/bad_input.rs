@@ -44,7 +44,7 @@ async fn check(client: &mut Client, text: &str, expected: Answer) -> anyhow::Res
         ensure!(said.len() < 1_000, "an answer of {} bytes", said.len());
         client.send(json!(["REQ", "fence", {"ids": []}])).await?;
         let fence = client.next().await?;
-        ensure!(fence == Said::Eose("fence".to_owned()), "answered twice: {fence:?}");
+        ensure!(fence.is_eose("fence"), "answered twice: {fence:?}");
         client.close("fence").await
     };
     judge.await.with_context(|| format!("for {shown}"))

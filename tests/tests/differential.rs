@@ -252,7 +252,7 @@ async fn heard(
     listener.send(json!(["REQ", "drain", {"ids": []}])).await?;
     loop {
         match listener.next().await.context("draining")? {
-            Said::Eose(id) if id == "drain" => return Ok(()),
+            said if said.is_eose("drain") => return Ok(()),
             Said::Event { event, .. } if event.id == fence.id => {}
             other => anyhow::bail!("{other:?}"),
         }

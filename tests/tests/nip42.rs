@@ -3,6 +3,7 @@
 use anyhow::ensure;
 use mercato_tests::client::Client;
 use mercato_tests::event::{Draft, Event, now_s};
+use mercato_tests::http::document;
 use mercato_tests::relay::Shared;
 use mercato_tests::said::prefix;
 use mercato_tests::{Keys, Relay};
@@ -117,4 +118,50 @@ async fn a_configured_address_is_the_only_one_that_counts() -> anyhow::Result<()
     let verdict = client.send_auth(&event).await?;
     ensure!(verdict.accepted, "{verdict:?}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_relay_that_answers_known_clients_only_says_so_and_answers_once_they_are() -> anyhow::Result<()> {
+    let relay = Relay::settings().set("access.auth_to_read", true).start()?;
+    let mut client = Client::connect(&relay).await?;
+    let note = Draft::note("for members").sign(&Keys::generate());
+    client.store(&note).await?;
+    client.request("s", &[json!({"ids": [note.id]})]).await?;
+    ensure!(prefix(&client.closed("s").await?) == Some("auth-required"), "REQ was not refused");
+    client.ask_count("c", &[json!({"ids": [note.id]})]).await?;
+    ensure!(prefix(&client.closed("c").await?) == Some("auth-required"), "COUNT was not refused");
+    client.authenticate(&Keys::generate()).await?;
+    assert_eq!(client.query([json!({"ids": [note.id]})]).await?, std::slice::from_ref(&note));
+    assert_eq!(client.count([json!({"ids": [note.id]})]).await?, 1);
+    let limitation = document(&relay).await?["limitation"].clone();
+    assert_eq!((&limitation["auth_required"], &limitation["restricted_writes"]), (&json!(false), &json!(false)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_relay_that_takes_events_from_known_clients_only_says_so_and_takes_them_once_they_are() -> anyhow::Result<()>
+{
+    let relay = Relay::settings().set("access.auth_to_read", true).set("access.auth_to_write", true).start()?;
+    let mut client = Client::connect(&relay).await?;
+    let note = Draft::note("of anybody").sign(&Keys::generate());
+    client.refused(&note, "auth-required").await?;
+    client.authenticate(&Keys::generate()).await?;
+    client.store(&note).await?;
+    assert_eq!(client.query([json!({"ids": [note.id]})]).await?, [note]);
+    let limitation = document(&relay).await?["limitation"].clone();
+    assert_eq!((&limitation["auth_required"], &limitation["restricted_writes"]), (&json!(true), &json!(true)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_challenge_serves_the_whole_connection() -> anyhow::Result<()> {
+    let relay = RELAY.get()?;
+    let mut client = Client::connect(&relay).await?;
+    let challenge = client.challenge.clone();
+    let (one, two) = (Keys::generate(), Keys::generate());
+    client.authenticate(&one).await?;
+    client.refused(&Draft::note("protected").tag(["-"]).sign(&two), "restricted").await?;
+    client.authenticate(&two).await?;
+    assert_eq!(client.challenge, challenge);
+    client.store(&Draft::note("protected").tag(["-"]).sign(&two)).await
 }

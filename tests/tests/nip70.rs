@@ -47,3 +47,23 @@ async fn authentication_on_one_connection_does_not_count_on_another() -> anyhow:
     ensure!(text.len() > "auth-required: ".len(), "a prefix and nothing for people");
     one.store(&event).await
 }
+
+#[tokio::test]
+async fn a_repost_does_not_bring_a_protected_event_along() -> anyhow::Result<()> {
+    let relay = RELAY.get()?;
+    let mut client = Client::connect(&relay).await?;
+    let (author, fan) = (Keys::generate(), Keys::generate());
+    let protected = Draft::note("for members").tag(["t", "x"]).tag(["-"]).sign(&author);
+    let open = Draft::note("a dash: \"-\"").tag(["t", "-"]).sign(&author);
+    client.authenticate(&author).await?;
+    for kind in [6, 16] {
+        let repost = |content: String| Draft::new(kind).tag(["e", &protected.id]).content(content).sign(&fan);
+        client.refused(&repost(protected.to_json().to_string()), "blocked").await?;
+        let spelled = protected.to_json().to_string().replace("\"-\"", "\"\\u002d\"");
+        client.refused(&repost(spelled), "blocked").await?;
+        // Whoever reposts may name it, and embed what is not protected.
+        client.store(&repost(String::new())).await?;
+        client.store(&repost(open.to_json().to_string())).await?;
+    }
+    Ok(())
+}

@@ -204,7 +204,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// A filter from the operator, whose size is not limited.
 fn parse_filter(text: &str) -> Result<Filter, String> {
     let limits = FilterLimits { max_elements: usize::MAX, max_tags: usize::MAX };
-    Filter::parse(text, limits).map_err(|error| error.to_string())
+    let filter = Filter::parse(text, limits).map_err(|error| error.to_string())?;
+    match filter.search {
+        None => Ok(filter),
+        Some(_) => Err("search is for subscriptions only".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,12 @@ pub struct LimitsConfig {
     pub max_outbound_bytes: usize,
     /// Events of all clients waiting for the writer; who publishes more is read more slowly.
     pub max_pending_events: usize,
+    /// Events counted in answer to one COUNT.
+    pub max_count: u64,
+    /// Leading zero bits that an event's id must have (NIP-13); 0: none.
+    pub min_pow: u8,
+    /// Kinds that need no such work.
+    pub min_pow_except: Vec<u16>,
     /// How far ahead of the clock `created_at` may be.
     pub created_at_future_s: u64,
     /// How old an event may be; 0: any age.
@@ -67,6 +73,9 @@ impl Default for LimitsConfig {
             max_limit: 500,
             max_outbound_bytes: 33_554_432,
             max_pending_events: 20_000,
+            max_count: 1_000_000,
+            min_pow: 0,
+            min_pow_except: Vec::new(),
             created_at_future_s: 900,
             created_at_past_s: 94_608_000,
             ephemeral_past_s: 60,
@@ -105,6 +114,7 @@ impl LimitsConfig {
             "limits.max_event_bytes must not be above limits.max_message_bytes"
         );
         ensure!(self.max_limit >= 1, "limits.max_limit must be 1 or more");
+        ensure!(self.max_count >= 1, "limits.max_count must be 1 or more");
         ensure!(self.max_connections >= 1, "limits.max_connections must be 1 or more");
         ensure!(self.max_pending_events >= 1, "limits.max_pending_events must be 1 or more");
         ensure!(

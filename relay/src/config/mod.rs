@@ -3,6 +3,7 @@
 //! A file for each section. `config.toml` at the root of the project names every key with its default; a test keeps it
 //! equal.
 
+mod access;
 mod admission;
 mod limits;
 mod load;
@@ -15,6 +16,7 @@ mod store;
 
 use serde::{Deserialize, Serialize};
 
+pub use access::AccessConfig;
 pub use admission::{AdmissionConfig, Way};
 pub use limits::LimitsConfig;
 pub use market::{Dispatch, MarketConfig};
@@ -30,6 +32,7 @@ pub struct Config {
     pub relay: RelayConfig,
     pub store: StoreConfig,
     pub limits: LimitsConfig,
+    pub access: AccessConfig,
     pub admission: AdmissionConfig,
     pub market: MarketConfig,
     pub plugins: PluginsConfig,

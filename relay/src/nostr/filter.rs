@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::event::{EventId, EventView, Pubkey};
 use super::json::{Cursor, JsonError};
+use super::kind;
 
 /// Why an object is not a filter, worded for the `invalid:` prefix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,8 @@ pub struct Filter {
     pub until: Option<u64>,
     /// How many stored events at most, newest first.
     pub limit: Option<u64>,
+    /// What the content is to speak of (NIP-50).
+    pub search: Option<String>,
 }
 
 impl Filter {
@@ -84,6 +87,7 @@ impl Filter {
             b"since" => set(&mut self.since, key, cursor.unsigned()?),
             b"until" => set(&mut self.until, key, cursor.unsigned()?),
             b"limit" => set(&mut self.limit, key, cursor.unsigned()?),
+            b"search" => set(&mut self.search, key, cursor.string()?.decode()?.into_owned()),
             [b'#', name] if name.is_ascii_alphabetic() => {
                 let values = list(cursor, max, room, read_tag_value)?;
                 if self.tags.insert(*name, values).is_some() {
@@ -99,7 +103,14 @@ impl Filter {
     }
 
     /// Whether `event` fulfils every condition; `limit` is not one.
+    ///
+    /// No view shows the content, so a search matches nothing here: who can search asks for the other `conditions`.
     pub fn matches(&self, event: &EventView<'_>) -> bool {
+        self.search.is_none() && self.conditions(event)
+    }
+
+    /// Whether `event` fulfils every condition but `search`.
+    pub fn conditions(&self, event: &EventView<'_>) -> bool {
         self.since.is_none_or(|since| since <= event.created_at)
             && self.until.is_none_or(|until| event.created_at <= until)
             && self.kinds.as_ref().is_none_or(|kinds| kinds.binary_search(&event.kind).is_ok())
@@ -124,6 +135,7 @@ impl Filter {
         put("since", self.since.map(Into::into));
         put("until", self.until.map(Into::into));
         put("limit", self.limit.map(Into::into));
+        put("search", self.search.as_deref().map(Into::into));
         for (name, values) in &self.tags {
             let values = values.iter().map(|value| String::from_utf8_lossy(value).into_owned());
             put(&format!("#{}", *name as char), Some(values.collect()));
@@ -134,6 +146,11 @@ impl Filter {
     /// Whether it asks for events that it names, or that refer to ones it names.
     pub fn names_events(&self) -> bool {
         self.ids.is_some() || self.tags.contains_key(&b'e')
+    }
+
+    /// Whether nothing but private kinds can match.
+    pub fn is_private(&self) -> bool {
+        self.kinds.as_ref().is_some_and(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| kind::is_private(*kind)))
     }
 
     /// Whether no stored event is asked for, so that there is nothing to search.

@@ -6,8 +6,14 @@ pub const FOLLOWS: u16 = 3;
 pub const DIRECT_MESSAGE: u16 = 4;
 /// NIP-09 deletion request.
 pub const DELETION: u16 = 5;
+/// NIP-18 repost of a note.
+pub const REPOST: u16 = 6;
+/// NIP-18 repost of anything else.
+pub const GENERIC_REPOST: u16 = 16;
 /// NIP-28 metadata of a channel.
 pub const CHANNEL_METADATA: u16 = 41;
+/// NIP-62 request to vanish.
+pub const VANISH: u16 = 62;
 /// NIP-59 gift wrap.
 pub const GIFT_WRAP: u16 = 1059;
 /// NIP-59 gift wrap that is not kept.

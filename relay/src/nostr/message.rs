@@ -1,4 +1,4 @@
-//! The messages of NIP-01 and NIP-42 between a client and a relay.
+//! The messages of NIP-01, NIP-42, NIP-45 and NIP-67 between a client and a relay.
 
 use super::event::{Event, EventError, EventId};
 use super::filter::{Filter, FilterError, FilterLimits};
@@ -12,6 +12,7 @@ const MAX_SUBSCRIPTION_ID: usize = 64;
 pub enum ClientMessage {
     Event(Event),
     Req { subscription: String, filters: Vec<Filter> },
+    Count { query: String, filters: Vec<Filter> },
     Close { subscription: String },
     Auth(Event),
 }
@@ -50,7 +51,14 @@ impl ClientMessage {
         let verb = cursor.string()?;
         let message = match verb.raw {
             "EVENT" => Self::Event(read_event(&mut cursor)?),
-            "REQ" => read_req(&mut cursor, limits)?,
+            "REQ" => {
+                let (subscription, filters) = read_question(&mut cursor, limits, "REQ")?;
+                Self::Req { subscription, filters }
+            }
+            "COUNT" => {
+                let (query, filters) = read_question(&mut cursor, limits, "COUNT")?;
+                Self::Count { query, filters }
+            }
             "CLOSE" => Self::Close { subscription: read_subscription(&mut cursor)? },
             "AUTH" => Self::Auth(read_event(&mut cursor)?),
             unknown => {
@@ -68,7 +76,9 @@ impl ClientMessage {
     fn spoilt(self, error: JsonError) -> MessageError {
         match self {
             Self::Event(event) | Self::Auth(event) => MessageError::Event { id: event.id, error: error.into() },
-            Self::Req { subscription, .. } => MessageError::Filter { subscription, error: error.to_string() },
+            Self::Req { subscription, .. } | Self::Count { query: subscription, .. } => {
+                MessageError::Filter { subscription, error: error.to_string() }
+            }
             Self::Close { .. } => error.into(),
         }
     }
@@ -97,21 +107,26 @@ fn claimed_id(mut cursor: Cursor<'_>) -> Option<EventId> {
     id
 }
 
-fn read_req(cursor: &mut Cursor<'_>, limits: MessageLimits) -> Result<ClientMessage, MessageError> {
+/// What follows the verb of a REQ or COUNT.
+fn read_question(
+    cursor: &mut Cursor<'_>,
+    limits: MessageLimits,
+    verb: &str,
+) -> Result<(String, Vec<Filter>), MessageError> {
     let subscription = read_subscription(cursor)?;
     let refuse = |error: String| MessageError::Filter { subscription: subscription.clone(), error };
     let mut filters = Vec::new();
     while cursor.take(b',') {
         if filters.len() == limits.max_filters {
-            return Err(refuse(format!("a REQ may hold {} filters at most", limits.max_filters)));
+            return Err(refuse(format!("a {verb} may hold {} filters at most", limits.max_filters)));
         }
         let filter = Filter::read(cursor, limits.filter).map_err(|error: FilterError| refuse(error.to_string()))?;
         filters.push(filter);
     }
     if filters.is_empty() {
-        return Err(refuse("a REQ needs a filter".to_owned()));
+        return Err(refuse(format!("a {verb} needs a filter")));
     }
-    Ok(ClientMessage::Req { subscription, filters })
+    Ok((subscription, filters))
 }
 
 fn read_subscription(cursor: &mut Cursor<'_>) -> Result<String, MessageError> {
@@ -128,8 +143,42 @@ pub fn ok(id: &EventId, accepted: bool, text: &str) -> String {
     format!("[\"OK\",\"{id}\",{accepted},{}]", quote(text))
 }
 
-pub fn eose(subscription: &str) -> String {
-    format!("[\"EOSE\",{}]", quote(subscription))
+/// What a relay knows of the stored events that it did not send (NIP-67).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completeness {
+    /// There are none.
+    Finish,
+    /// There are some.
+    More,
+    /// It has not looked.
+    Unknown,
+}
+
+/// `["EOSE",subscription]`, with NIP-67's hint where there is one.
+pub fn eose(subscription: &str, completeness: Completeness) -> String {
+    let hint = match completeness {
+        Completeness::Finish => ",[\"finish\"]",
+        Completeness::More => ",[\"more\"]",
+        Completeness::Unknown => "",
+    };
+    format!("[\"EOSE\",{}{hint}]", quote(subscription))
+}
+
+/// How many events match (NIP-45).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    pub count: u64,
+    /// Whether there are more than were counted.
+    pub approximate: bool,
+    /// The registers of a HyperLogLog value, in hex.
+    pub hll: Option<String>,
+}
+
+/// `["COUNT",query,{"count":n}]` (NIP-45).
+pub fn count(query: &str, tally: &Tally) -> String {
+    let approximate = if tally.approximate { ",\"approximate\":true" } else { "" };
+    let hll = tally.hll.as_ref().map_or(String::new(), |hex| format!(",\"hll\":\"{hex}\""));
+    format!("[\"COUNT\",{},{{\"count\":{}{approximate}{hll}}}]", quote(query), tally.count)
 }
 
 /// `["CLOSED",subscription,text]`; `text` starts with a machine prefix.

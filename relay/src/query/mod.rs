@@ -5,9 +5,12 @@
 //! of one client costs another no more than a slice. A lane whose client is behind with reading rests
 //! until it has caught up.
 
+mod count;
+mod hll;
 mod pool;
 mod req;
 
+pub use count::Count;
 pub use pool::{Lane, QueryPool};
 pub use req::Req;
 
@@ -27,6 +30,8 @@ pub struct Library {
     pub readers: Arc<Readers>,
     /// Stored events answered to one filter at most.
     pub max_limit: u64,
+    /// Stored events counted in answer to one COUNT at most.
+    pub max_count: u64,
 }
 
 /// A question on its way, for the pool to run in slices.

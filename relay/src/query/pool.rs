@@ -50,6 +50,8 @@ impl QueryPool {
     /// Queues work behind the rest of its connection.
     pub fn submit(&self, connection: &Arc<Connection>, work: Box<dyn Work>) {
         let mut lane = connection.lane.lock();
+        // A client may give up faster than its lane is served; what it gave up takes no room.
+        lane.waiting.retain(|work| !work.cancelled().is_set());
         lane.waiting.push_back(work);
         if !lane.active && !lane.resting {
             lane.active = true;

@@ -213,5 +213,6 @@ fn from_nostr(filter: &nostr::Filter) -> Filter {
         since: filter.since.map(|time| time.as_secs()),
         until: filter.until.map(|time| time.as_secs()),
         limit: None,
+        search: None,
     }
 }

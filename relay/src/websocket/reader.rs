@@ -8,7 +8,7 @@ use crate::connection::Connection;
 use crate::live::Slot;
 use crate::nostr::{Filter, Pubkey, message};
 use crate::policy::{Question, Source};
-use crate::query::{Cancelled, Req};
+use crate::query::{Cancelled, Count, Req};
 use crate::relay::Shared;
 use crate::session::{Action, Session};
 use crate::writer::Command;
@@ -19,6 +19,8 @@ pub struct Reader<'a> {
     pub connection: &'a Arc<Connection>,
     pub shared: &'a Arc<Shared>,
     subscriptions: HashMap<String, Subscription>,
+    /// Ends every COUNT under way when the connection ends.
+    counts: Cancelled,
 }
 
 /// A subscription as the reading side keeps it.
@@ -29,7 +31,7 @@ struct Subscription {
 
 impl<'a> Reader<'a> {
     pub fn new(session: Session, connection: &'a Arc<Connection>, shared: &'a Arc<Shared>) -> Self {
-        Self { session, connection, shared, subscriptions: HashMap::new() }
+        Self { session, connection, shared, subscriptions: HashMap::new(), counts: Cancelled::default() }
     }
 
     /// Does everything in order; the list is empty afterwards.
@@ -39,6 +41,7 @@ impl<'a> Reader<'a> {
                 Action::Send(text) => self.connection.outbox.text(text),
                 Action::Publish(event) => self.shared.publish(self.connection, event).await,
                 Action::Subscribe { subscription, filters } => self.subscribe(subscription, filters).await,
+                Action::Count { query, filters } => self.count(query, filters).await,
                 Action::Unsubscribe { subscription } => self.unsubscribe(&subscription),
                 Action::Authenticate(pubkey) => self.authenticate(pubkey).await,
             }
@@ -64,6 +67,23 @@ impl<'a> Reader<'a> {
         self.connection.subscriptions.store(self.subscriptions.len(), Ordering::Relaxed);
     }
 
+    async fn count(&self, query: String, filters: Vec<Filter>) {
+        let waiting = self.connection.lane.len();
+        let question = Question { verb: "COUNT", subscription: &query, filters: &filters };
+        let refusal = match self.shared.policies.admit_query(&question, &Source::client(self.connection, None)).await {
+            Ok(()) if waiting < 2 * self.shared.config.limits.max_subscriptions => None,
+            Ok(()) => Some("rate-limited: too many questions wait for their answers".to_owned()),
+            Err(text) => Some(text),
+        };
+        if let Some(text) = refusal {
+            self.connection.outbox.text(message::closed(&query, &text));
+            return;
+        }
+        let sequence = self.shared.store.last_sequence();
+        let count = Count::new(query, filters, sequence, self.counts.clone());
+        self.shared.queries.submit(self.connection, Box::new(count));
+    }
+
     fn unsubscribe(&mut self, subscription: &str) {
         if let Some(subscription) = self.subscriptions.remove(subscription) {
             subscription.cancelled.set();
@@ -80,6 +100,7 @@ impl<'a> Reader<'a> {
 
     /// Takes everything back that the connection left in the relay.
     pub async fn leave(mut self) {
+        self.counts.set();
         for subscription in self.subscriptions.drain().map(|(_, subscription)| subscription) {
             subscription.cancelled.set();
             self.shared.live.unsubscribe(subscription.slot);

@@ -1,20 +1,20 @@
 //! One client's conversation, without I/O: text in, actions out, a method for each verb.
 
+mod auth;
+mod question;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::access::Access;
-use crate::config::LimitsConfig;
+use crate::config::{AccessConfig, LimitsConfig};
 use crate::ingest;
-use crate::nostr::{ClientMessage, Event, Filter, MessageError, Pubkey, Verifier, kind, message};
+use crate::nostr::{ClientMessage, Event, Filter, MessageError, Pubkey, Verifier, message};
 use crate::policy::rate::Rates;
 use crate::store::Store;
 
-/// How far the clock of an authenticating client may be off, in seconds (NIP-42 suggests ten minutes).
-const AUTH_WINDOW_S: u64 = 600;
-/// Keys that one connection may prove to hold.
-const MAX_KEYS: usize = 64;
+pub use auth::host_of;
 
 /// What the connection's task is to do, in order.
 #[derive(Debug)]
@@ -25,6 +25,11 @@ pub enum Action {
     /// Answer with stored events, then with live ones. Replaces a subscription of the same id.
     Subscribe {
         subscription: String,
+        filters: Vec<Filter>,
+    },
+    /// Answer with the number of stored events (NIP-45).
+    Count {
+        query: String,
         filters: Vec<Filter>,
     },
     Unsubscribe {
@@ -38,6 +43,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Rules {
     pub limits: LimitsConfig,
+    pub auth: AccessConfig,
     pub rates: Rates,
     pub access: Arc<Access>,
     /// Host of the relay's public address; `None`: the one that the client asked for.
@@ -82,6 +88,7 @@ impl Session {
         match ClientMessage::parse(text, self.rules.limits.message()) {
             Ok(ClientMessage::Event(event)) => self.on_event(event, now, actions),
             Ok(ClientMessage::Req { subscription, filters }) => self.on_req(subscription, filters, actions),
+            Ok(ClientMessage::Count { query, filters }) => self.on_count(query, filters, actions),
             Ok(ClientMessage::Close { subscription }) => self.on_close(subscription, actions),
             Ok(ClientMessage::Auth(event)) => self.on_auth(&event, now, actions),
             Err(error) => actions.push(Action::Send(refusal(&error))),
@@ -114,6 +121,9 @@ impl Session {
         if !self.rules.rates.event_from(self.ip) {
             return Err("rate-limited: too many events from your address, slow down".to_owned());
         }
+        if self.rules.auth.auth_to_write && self.keys.is_empty() {
+            return Err("auth-required: this relay takes events from authenticated clients only".to_owned());
+        }
         self.rules.access.admit(event)?;
         ingest::check(event, &self.rules.limits, &self.keys, now)?;
         if self.is_stored(event) {
@@ -136,69 +146,6 @@ impl Session {
         // A fault of the store is told by the writer, which asks again.
         matches!(found, Some(Ok(Some(_))))
     }
-
-    fn on_req(&mut self, subscription: String, filters: Vec<Filter>, actions: &mut Vec<Action>) {
-        let known = self.subscriptions.contains(&subscription);
-        let refuse = if !self.rules.rates.req_from(self.ip) {
-            Some("rate-limited: too many REQs from your address, slow down".to_owned())
-        } else if !known && self.subscriptions.len() >= self.rules.limits.max_subscriptions {
-            let max = self.rules.limits.max_subscriptions;
-            Some(format!("blocked: too many subscriptions, {max} may be open"))
-        } else {
-            None
-        };
-        if let Some(text) = refuse {
-            // A refused replacement ends the subscription it was to replace: CLOSED says so.
-            if known {
-                self.on_close(subscription.clone(), actions);
-            }
-            actions.push(Action::Send(message::closed(&subscription, &text)));
-            return;
-        }
-        self.subscriptions.insert(subscription.clone());
-        actions.push(Action::Subscribe { subscription, filters });
-    }
-
-    fn on_close(&mut self, subscription: String, actions: &mut Vec<Action>) {
-        if self.subscriptions.remove(&subscription) {
-            actions.push(Action::Unsubscribe { subscription });
-        }
-    }
-
-    fn on_auth(&mut self, event: &Event, now: u64, actions: &mut Vec<Action>) {
-        let verdict = self.check_auth(event, now);
-        let text = verdict.as_ref().err().map_or("", String::as_str);
-        actions.push(Action::Send(message::ok(&event.id, verdict.is_ok(), text)));
-        if verdict.is_ok() && !self.keys.contains(&event.pubkey) {
-            self.keys.push(event.pubkey);
-            actions.push(Action::Authenticate(event.pubkey));
-        }
-    }
-
-    /// NIP-42's conditions, cheapest first.
-    fn check_auth(&self, event: &Event, now: u64) -> Result<(), String> {
-        if !self.rules.rates.auth_from(self.ip) {
-            return Err("rate-limited: too many AUTHs from your address, slow down".to_owned());
-        }
-        if event.kind != kind::AUTH {
-            return Err(format!("invalid: an AUTH event has kind {}", kind::AUTH));
-        }
-        if event.created_at.abs_diff(now) > AUTH_WINDOW_S {
-            return Err("invalid: the AUTH event is too old or from the future".to_owned());
-        }
-        if self.keys.len() >= MAX_KEYS && !self.keys.contains(&event.pubkey) {
-            return Err(format!("restricted: {MAX_KEYS} keys may authenticate on one connection, open another"));
-        }
-        let tags = event.tags();
-        if tag(&tags, "challenge") != Some(self.challenge.as_str()) {
-            return Err("invalid: the challenge is not the one this connection was given".to_owned());
-        }
-        let host = self.rules.host.as_deref().unwrap_or(&self.host);
-        if tag(&tags, "relay").is_none_or(|url| host_of(url) != host_of(host)) {
-            return Err(format!("invalid: the relay tag does not name this relay, {host}"));
-        }
-        event.verify_signature().map_err(|error| format!("invalid: {error}"))
-    }
 }
 
 fn refusal(error: &MessageError) -> String {
@@ -208,19 +155,4 @@ fn refusal(error: &MessageError) -> String {
         MessageError::Event { id, .. } => message::ok(id, false, &text),
         MessageError::Filter { subscription, .. } => message::closed(subscription, &text),
     }
-}
-
-fn tag<'a>(tags: &'a [Vec<String>], name: &str) -> Option<&'a str> {
-    tags.iter().find(|tag| tag.first().is_some_and(|first| first == name))?.get(1).map(String::as_str)
-}
-
-/// The host of a URL or authority, without port, in lower case: NIP-42 lets a relay be content with it.
-pub fn host_of(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or(""),
-        None => authority.split(':').next().unwrap_or(""),
-    };
-    host.to_ascii_lowercase()
 }

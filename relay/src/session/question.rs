@@ -1,0 +1,57 @@
+//! REQ, COUNT and CLOSE: what a client may ask.
+
+use super::{Action, Session};
+use crate::nostr::{Filter, message};
+
+impl Session {
+    pub(super) fn on_req(&mut self, subscription: String, filters: Vec<Filter>, actions: &mut Vec<Action>) {
+        let known = self.subscriptions.contains(&subscription);
+        let full = !known && self.subscriptions.len() >= self.rules.limits.max_subscriptions;
+        let refusal = self.refuse(&filters).or_else(|| {
+            let max = self.rules.limits.max_subscriptions;
+            full.then(|| format!("blocked: too many subscriptions, {max} may be open"))
+        });
+        if let Some(text) = refusal {
+            // A refused replacement ends the subscription it was to replace: CLOSED says so.
+            if known {
+                self.on_close(subscription.clone(), actions);
+            }
+            actions.push(Action::Send(message::closed(&subscription, &text)));
+            return;
+        }
+        self.subscriptions.insert(subscription.clone());
+        actions.push(Action::Subscribe { subscription, filters });
+    }
+
+    pub(super) fn on_count(&self, query: String, filters: Vec<Filter>, actions: &mut Vec<Action>) {
+        actions.push(match self.refuse(&filters) {
+            Some(text) => Action::Send(message::closed(&query, &text)),
+            None => Action::Count { query, filters },
+        });
+    }
+
+    pub(super) fn on_close(&mut self, subscription: String, actions: &mut Vec<Action>) {
+        if self.subscriptions.remove(&subscription) {
+            actions.push(Action::Unsubscribe { subscription });
+        }
+    }
+
+    /// Why this client gets no answer to any of `filters`; `None`: it does.
+    pub(super) fn refuse(&self, filters: &[Filter]) -> Option<String> {
+        if !self.rules.rates.req_from(self.ip) {
+            return Some("rate-limited: too many questions from your address, slow down".to_owned());
+        }
+        if filters.iter().any(|filter| filter.search.is_some()) {
+            return Some("unsupported: this relay does not search (NIP-50), leave search out of the filter".to_owned());
+        }
+        if !self.keys.is_empty() {
+            return None;
+        }
+        if self.rules.auth.auth_to_read {
+            return Some("auth-required: this relay answers authenticated clients only".to_owned());
+        }
+        // Nothing could ever come of it (NIP-42 shows this very case). Mixed with other kinds, they are left out.
+        let private = filters.iter().all(Filter::is_private);
+        private.then(|| "auth-required: private messages are shown to their parties only".to_owned())
+    }
+}
