@@ -26,9 +26,32 @@ pub fn check(event: &Event, limits: &LimitsConfig, authenticated: &[Pubkey], now
 }
 
 /// Refuses what not even an import may bring in: an event of the past may be as old as it likes, and have expired (it is
-/// kept until a relay sweeps it), but not be larger than the relay serves.
-pub fn check_import(event: &Event, limits: &LimitsConfig) -> Result<(), String> {
-    check_size(event, limits)
+/// kept until a relay sweeps it), but not be larger than the relay serves. `url` is as in `check_vanish`.
+pub fn check_import(event: &Event, limits: &LimitsConfig, url: &str) -> Result<(), String> {
+    check_size(event, limits)?;
+    check_vanish(event, url)
+}
+
+/// Refuses a request to vanish (NIP-62) from other relays only: to keep it without a deed would be to pretend.
+///
+/// `url` is the relay's public address as the operator wrote it; empty: only who vanishes from all relays does from here.
+pub fn check_vanish(event: &Event, url: &str) -> Result<(), String> {
+    if event.kind != kind::VANISH {
+        return Ok(());
+    }
+    let names_this = |value: &String| value == "ALL_RELAYS" || (!url.is_empty() && plain(value) == plain(url));
+    let is_meant =
+        |tag: &Vec<String>| tag.first().is_some_and(|name| name == "relay") && tag.get(1).is_some_and(names_this);
+    match event.tags().iter().any(is_meant) {
+        true => Ok(()),
+        false => Err("invalid: no relay tag names this relay or ALL_RELAYS".to_owned()),
+    }
+}
+
+/// A relay's address without what may be written in several ways.
+fn plain(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.trim_end_matches('/').to_ascii_lowercase()
 }
 
 fn check_size(event: &Event, limits: &LimitsConfig) -> Result<(), String> {
@@ -69,7 +92,7 @@ fn check_time(event: &Event, limits: &LimitsConfig, now: u64) -> Result<(), Stri
 /// NIP-13. The work must have been aimed at, so that nobody gets by who tries often with less.
 fn check_work(event: &Event, limits: &LimitsConfig) -> Result<(), String> {
     let least = u32::from(limits.min_pow);
-    if least == 0 || limits.min_pow_except.contains(&event.kind) {
+    if least == 0 || event.kind == kind::VANISH || limits.min_pow_except.contains(&event.kind) {
         return Ok(());
     }
     let difficulty = pow::difficulty(&event.id);

@@ -30,5 +30,6 @@ mod serving;
 pub mod session;
 pub mod store;
 pub mod sweep;
+mod vanish;
 mod websocket;
 pub mod writer;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::connection::Connection;
-use crate::nostr::{Event, message};
+use crate::nostr::{Event, kind, message};
 use crate::policy::plugin::{Plugin, Then};
 use crate::policy::{Source, Verdict};
 use crate::relay::Shared;
@@ -13,7 +13,8 @@ impl Shared {
     /// Has a well-formed, signed event judged and stored, and its sender told. Returns as soon as the next event may
     /// come: a client that publishes faster than the policies judge or the disk takes is read more slowly.
     pub async fn publish(&self, connection: &Arc<Connection>, event: Box<Event>) {
-        if self.policies.admit_every_event() {
+        // Whoever may write here, who wants to vanish may do so (NIP-62).
+        if self.policies.admit_every_event() || event.kind == kind::VANISH {
             return store(&self.writer, connection, event).await;
         }
         let verdict = self.policies.judge_event(&event, &connection.address).await;

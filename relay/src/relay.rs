@@ -25,7 +25,7 @@ use crate::policy::rate::{self, Rates};
 use crate::policy::{Policies, Readers};
 use crate::query::{Library, QueryPool};
 use crate::serving::Serving;
-use crate::session::{self, Rules, Session};
+use crate::session::{Rules, Session};
 use crate::store::Store;
 use crate::sweep::Sweeper;
 use crate::writer::{self, MarketSeat, Upkeep, WriterHandle};
@@ -78,7 +78,6 @@ impl Relay {
         let sweeper = Some(Sweeper::new(config.retention.clone()));
         let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper };
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers, live.clone(), upkeep)?;
-        let host = (!config.relay.url.is_empty()).then(|| session::host_of(&config.relay.url));
         let access = Arc::new(Access::open(&config)?);
         let members = Refresher::start(&access, store.clone())?;
         let rules = Rules {
@@ -86,7 +85,7 @@ impl Relay {
             auth: config.access.clone(),
             rates: Rates::new(&config.limits),
             access: access.clone(),
-            host,
+            url: config.relay.url.clone(),
             verifier: Verifier::default(),
             store: Some(store.clone()),
         };

@@ -4,6 +4,7 @@
 //! leases, states) is committed in the same group: there is no moment at which a job is stored but
 //! not scheduled, or leased but not told. Nobody hears of anything before it is on disk.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -15,11 +16,12 @@ use crate::clock::now_ms;
 use crate::connection::Connection;
 use crate::live::{Live, Publication};
 use crate::market::{Announcement, Delivery, Market, Output};
-use crate::nostr::kind::Retention;
+use crate::nostr::kind::{self, Retention};
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
 use crate::policy::{Reach, Readers};
 use crate::store::{Admission, Record, Scan, Store, StoreError, Transaction};
 use crate::sweep::Sweeper;
+use crate::vanish;
 
 /// Commands committed together at most: bounds the wait of the first behind the last.
 const GROUP: usize = 1_000;
@@ -27,6 +29,8 @@ const GROUP: usize = 1_000;
 const GROUPS_UNDELIVERED: usize = 64;
 /// Events removed by one command, so that its commit stays small.
 const DELETED_AT_ONCE: u64 = 5_000;
+/// How long after a failure the removal of a vanished author's events is taken up again.
+const VANISH_RETRY_MS: u64 = 1_000;
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -99,7 +103,8 @@ pub fn start(
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let sweeper = upkeep.sweeper;
-    let mut writer = Writer { store, market, readers, live, groups, sweeper };
+    // A removal that the last stop cut short is taken up at once.
+    let mut writer = Writer { store, market, readers, live, groups, sweeper, next_vanish_ms: now_ms() };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
         runtime.block_on(writer.run(queue));
         drop(writer);
@@ -141,6 +146,8 @@ struct Writer {
     live: Arc<Live>,
     groups: SyncSender<Group>,
     sweeper: Option<Sweeper>,
+    /// When to go on removing what vanished authors left; `u64::MAX`: nothing is left.
+    next_vanish_ms: u64,
 }
 
 /// What one commit makes true, told once it has.
@@ -193,7 +200,7 @@ impl Writer {
     fn next_wake_ms(&self) -> u64 {
         let deadline = self.market.as_ref().and_then(|seat| seat.market.next_deadline_ms());
         let sweep = self.sweeper.as_ref().map(Sweeper::next_ms);
-        deadline.into_iter().chain(sweep).min().unwrap_or(u64::MAX)
+        deadline.into_iter().chain(sweep).fold(self.next_vanish_ms, u64::min)
     }
 
     /// Carries out `commands` and whatever is due as one commit.
@@ -233,6 +240,7 @@ impl Writer {
             readers: &readers,
             group,
             announcements: Vec::new(),
+            has_vanished: false,
             fault: None,
         };
         if let Some(seat) = &mut self.market {
@@ -252,6 +260,11 @@ impl Writer {
         {
             open.sweep(sweeper);
         }
+        let mut next_vanish_ms = if open.has_vanished { 0 } else { self.next_vanish_ms };
+        if !open.has_vanished && now_ms() >= self.next_vanish_ms {
+            self.next_vanish_ms = now_ms() + VANISH_RETRY_MS;
+            next_vanish_ms = if open.go_on_vanishing() { 0 } else { u64::MAX };
+        }
         if let Some(seat) = &self.market {
             open.announce(&seat.market);
         }
@@ -259,9 +272,11 @@ impl Writer {
             open.replace_journal(&entries);
         }
         match open.fault {
-            Some(fault) => Err(fault),
-            None => open.txn.commit(),
+            Some(fault) => return Err(fault),
+            None => open.txn.commit()?,
         }
+        self.next_vanish_ms = next_vanish_ms;
+        Ok(())
     }
 
     /// Who is connected stays true whatever the disk does; the market that is about to go hands it on.
@@ -299,6 +314,8 @@ struct Open<'a> {
     group: &'a mut Group,
     /// Signed after the last command.
     announcements: Vec<Announcement>,
+    /// Whether somebody asks to vanish in this group.
+    has_vanished: bool,
     fault: Option<StoreError>,
 }
 
@@ -374,6 +391,7 @@ impl Open<'_> {
             Retention::Ephemeral => Ok(self.txn.next_sequence()),
             Retention::Regular | Retention::Replaceable | Retention::Addressable => self.txn.insert(&event),
         };
+        self.vanish(&event);
         match sequence {
             Ok(sequence) => {
                 let reach = self.readers.reach(&event.view());
@@ -417,10 +435,46 @@ impl Open<'_> {
             Admission::Deleted => return Imported::Refused("deleted"),
         }
         self.note(|txn| txn.insert(event).map(drop));
+        self.vanish(event);
         if let Some(seat) = market {
             self.keep_output(seat.market.on_import(now_ms(), event));
         }
         Imported::Stored
+    }
+
+    /// Carries out a request to vanish (NIP-62), whose text the door has seen to be for this relay. Most authors are gone
+    /// with its commit; the rest of the others follows in the next groups.
+    fn vanish(&mut self, request: &Event) {
+        if request.kind == kind::VANISH {
+            self.note(|txn| txn.vanish(&request.pubkey, request.created_at));
+            self.remove_vanished(&request.pubkey, request.created_at);
+            self.has_vanished = true;
+        }
+    }
+
+    /// Removes more of what is left of those who asked to vanish. False when there was nothing.
+    fn go_on_vanishing(&mut self) -> bool {
+        let vanishing = self.store.vanishing();
+        let Some((author, until)) = vanishing.unwrap_or_else(|fault| {
+            self.fault.get_or_insert(fault);
+            None
+        }) else {
+            return false;
+        };
+        if self.remove_vanished(&author, until) < vanish::AT_ONCE {
+            self.note(|txn| txn.vanished(&author));
+        }
+        true
+    }
+
+    /// How many events were found, of those committed before.
+    fn remove_vanished(&mut self, author: &Pubkey, until: u64) -> usize {
+        let ids = vanish::left(self.store, author, until).unwrap_or_else(|fault| {
+            self.fault.get_or_insert(fault);
+            Vec::new()
+        });
+        self.remove(&ids);
+        ids.len()
     }
 
     fn delete(&mut self, filter: Filter) -> u64 {
@@ -428,7 +482,7 @@ impl Open<'_> {
         let mut scan = Scan { room: DELETED_AT_ONCE, ..Scan::new(filter) };
         let mut collect = |record: Record| {
             ids.push(record.position.id);
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         };
         let scanned = self.store.scan(&mut scan, u32::MAX, &mut collect);
         self.note(|_| scanned.map(drop));

@@ -797,6 +797,10 @@ impl Store for Fragile {
         self.check().and_then(|()| self.inner.scan(scan, budget, found))
     }
 
+    fn vanishing(&self) -> Result<Option<(Pubkey, u64)>, StoreError> {
+        self.inner.vanishing()
+    }
+
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         self.inner.begin()
     }

@@ -56,6 +56,10 @@ impl Store for Full {
         self.inner.scan(scan, budget, found)
     }
 
+    fn vanishing(&self) -> Result<Option<(Pubkey, u64)>, StoreError> {
+        self.inner.vanishing()
+    }
+
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         if self.is_shut.load(Ordering::SeqCst) {
             return Err(std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem).into());
@@ -94,6 +98,14 @@ impl Transaction for FullTransaction<'_> {
 
     fn next_sequence(&mut self) -> u64 {
         self.inner.next_sequence()
+    }
+
+    fn vanish(&mut self, author: &Pubkey, until: u64) -> Result<(), StoreError> {
+        self.inner.vanish(author, until)
+    }
+
+    fn vanished(&mut self, author: &Pubkey) -> Result<(), StoreError> {
+        self.inner.vanished(author)
     }
 
     fn remove(&mut self, id: &EventId) -> Result<bool, StoreError> {

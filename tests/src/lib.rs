@@ -3,7 +3,7 @@
 //!
 //! `tests/` has a file for each subject, and in it a test for each claim; what a test needs of the environment it
 //! says when that is missing. `$MERCATO_SEED` repeats a random run, `$MERCATO_KILLS` says how often `chaos` kills the
-//! relay, `$NAK` names a nak to drive.
+//! relay, `$MERCATO_FILTERS` how much `filters` asks and `$MERCATO_TWIN_URL` whom besides, `$NAK` names a nak to drive.
 //!
 //! Nothing here uses the relay's own code: events are signed and hashed by the `nostr` crate, and JSON
 //! is read by `serde_json`, so that a mistake in the relay has no double here.
@@ -18,6 +18,7 @@ pub mod naive;
 pub mod random;
 pub mod relay;
 pub mod said;
+pub mod wire;
 
 pub use client::Client;
 pub use event::{Draft, Event, now_s};

@@ -1,6 +1,7 @@
 //! The relay's answers worked out the slow and plain way: every event is looked at, nothing is indexed.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use serde_json::Value;
 
@@ -25,6 +26,16 @@ pub fn matches(filter: &Value, event: &Event) -> bool {
 
 fn holds(wanted: &Value, value: &str) -> bool {
     wanted.as_array().is_some_and(|wanted| wanted.iter().any(|element| element == value))
+}
+
+/// Whether the holder of `viewer` may see an event: private kinds are shown to their parties only (NIP-04, NIP-59).
+pub fn is_visible(event: &Event, viewer: &str) -> bool {
+    let named = || event.named("p").any(|rest| rest.first().is_some_and(|value| value == viewer));
+    match event.kind {
+        4 => event.pubkey == viewer || named(),
+        1059 | 21059 => named(),
+        _ => true,
+    }
 }
 
 /// What a relay does with an event.
@@ -73,12 +84,23 @@ impl Store {
 
     /// Events in answer to one filter, in NIP-01's order; those that ended by `now` are not served.
     pub fn answer(&self, filter: &Value, max_limit: usize, now: u64) -> Vec<Event> {
+        self.find(filter, max_limit, now, |_| true).into_iter().cloned().collect()
+    }
+
+    /// The same for a client that may see only what is `visible` to it, and without copies.
+    pub fn find(&self, filter: &Value, max_limit: usize, now: u64, visible: impl Fn(&Event) -> bool) -> Vec<&Event> {
         let limit = filter.get("limit").and_then(Value::as_u64).map_or(max_limit, |limit| limit as usize);
-        let mut found: Vec<Event> = self.events.iter().filter(|event| matches(filter, event)).cloned().collect();
-        found.retain(|event| !is_expired(event, now));
-        found.sort_by_key(|event| (Reverse(event.created_at), event.id.clone()));
+        let is_answer = |event: &&Event| matches(filter, event) && !is_expired(event, now) && visible(event);
+        let mut found: Vec<&Event> = self.events.iter().filter(is_answer).collect();
+        found.sort_by_key(|event| age(event));
         found.truncate(limit.min(max_limit));
         found
+    }
+
+    /// How many events several filters answer together.
+    pub fn count(&self, filters: &[Value], now: u64, visible: impl Fn(&Event) -> bool) -> usize {
+        let found = filters.iter().flat_map(|filter| self.find(filter, usize::MAX, now, &visible));
+        found.map(|event| &event.id).collect::<HashSet<_>>().len()
     }
 }
 
@@ -97,7 +119,7 @@ fn address(event: &Event) -> Option<String> {
 
 /// NIP-09: of one's own, and of other kinds than deletions.
 fn deletes(deletion: &Event, event: &Event) -> bool {
-    deletion.pubkey == event.pubkey
+    (deletion.pubkey == event.pubkey || (event.kind == 1059 && is_visible(event, &deletion.pubkey)))
         && event.kind != 5
         && deletion.tags.iter().any(|tag| match tag.as_slice() {
             [name, id, ..] if name == "e" => *id == event.id,

@@ -61,6 +61,14 @@ impl Rng {
 pub struct World {
     rng: Rng,
     keys: Vec<Keys>,
+    /// Of the events it makes.
+    own_kinds: Vec<u16>,
+    /// That filters ask for.
+    kinds: Vec<u16>,
+    /// Authors, tag values and times that filters may ask for besides those of the world's own.
+    met_authors: Vec<String>,
+    met_values: Vec<String>,
+    met_times: Vec<u64>,
     /// Start of the range of times, in seconds.
     since: u64,
     /// What was made so far.
@@ -70,7 +78,39 @@ pub struct World {
 impl World {
     pub fn new(mut rng: Rng, since: u64) -> Self {
         let keys = (0..4).map(|_| random_keys(&mut rng)).collect();
-        Self { rng, keys, since, events: Vec::new() }
+        let (met_authors, met_values, met_times) = (Vec::new(), Vec::new(), Vec::new());
+        let (own_kinds, kinds) = (KINDS.to_vec(), KINDS.to_vec());
+        Self { rng, keys, own_kinds, kinds, met_authors, met_values, met_times, since, events: Vec::new() }
+    }
+
+    /// Also makes events of these kinds.
+    pub fn with_kinds(mut self, kinds: &[u16]) -> Self {
+        self.own_kinds.extend(kinds);
+        self.kinds.extend(kinds);
+        self
+    }
+
+    /// One of those who publish.
+    pub fn somebody(&self) -> Option<&Keys> {
+        self.keys.first()
+    }
+
+    /// Lets filters ask for what these events hold, and tags refer to them.
+    pub fn meet(&mut self, events: &[Event]) {
+        for event in events {
+            self.met_authors.push(event.pubkey.clone());
+            self.met_times.push(event.created_at);
+            self.kinds.push(event.kind);
+            let values = event.tags.iter().filter_map(|tag| tag.get(1));
+            self.met_values.extend(values.filter(|value| value.len() <= 200).cloned());
+        }
+        self.kinds.sort_unstable();
+        self.kinds.dedup();
+        // What is published once more must be taken as it is.
+        let is_plain = |event: &&Event| {
+            !(20_000..30_000).contains(&event.kind) && event.value("expiration").is_none() && event.value("-").is_none()
+        };
+        self.events.extend(events.iter().filter(is_plain).cloned());
     }
 
     /// An event, now and then one from before, or a deletion.
@@ -87,7 +127,7 @@ impl World {
     }
 
     fn fresh(&mut self) -> Event {
-        let kind = *self.rng.pick(&KINDS);
+        let kind = *self.rng.pick(&self.own_kinds);
         let tags: Vec<Vec<String>> = (0..self.rng.below(5)).map(|_| self.tag()).collect();
         let content = *self.rng.pick(&VALUES);
         let draft = Draft::new(kind).at(self.time()).tags(tags).content(content);
@@ -108,6 +148,9 @@ impl World {
     }
 
     fn tag_value(&mut self) -> String {
+        if !self.met_values.is_empty() && self.rng.percent(40) {
+            return self.rng.pick(&self.met_values).clone();
+        }
         match self.rng.below(4) {
             0 if !self.events.is_empty() => self.rng.pick(&self.events).id.clone(),
             1 => self.rng.pick(&self.keys).public_key().to_hex(),
@@ -146,23 +189,20 @@ impl World {
             );
         }
         if self.rng.percent(35) {
-            filter.insert(
-                "authors".to_owned(),
-                self.several(|world| json!(world.rng.pick(&world.keys).public_key().to_hex())),
-            );
+            filter.insert("authors".to_owned(), self.several(|world| json!(world.author())));
         }
         if self.rng.percent(35) {
-            filter.insert("kinds".to_owned(), self.several(|world| json!(world.rng.pick(&KINDS))));
+            filter.insert("kinds".to_owned(), self.several(|world| json!(world.rng.pick(&world.kinds))));
         }
         for _ in 0..self.rng.below(3) {
             let name = *self.rng.pick(&TAG_NAMES[..6]);
             filter.insert(format!("#{name}"), self.several(|world| json!(world.tag_value())));
         }
         if self.rng.percent(25) {
-            filter.insert("since".to_owned(), json!(self.time()));
+            filter.insert("since".to_owned(), json!(self.any_time()));
         }
         if self.rng.percent(25) {
-            filter.insert("until".to_owned(), json!(self.time()));
+            filter.insert("until".to_owned(), json!(self.any_time()));
         }
         if self.rng.percent(30) {
             filter.insert("limit".to_owned(), json!(self.rng.below(12)));
@@ -173,6 +213,20 @@ impl World {
     /// An ephemeral event, which no filter of `filter` names by its kind.
     pub fn fence(&mut self) -> Event {
         Draft::new(20_000).content(self.rng.word().to_string()).sign(&Keys::generate())
+    }
+
+    fn author(&mut self) -> String {
+        if !self.met_authors.is_empty() && self.rng.percent(60) {
+            return self.rng.pick(&self.met_authors).clone();
+        }
+        self.rng.pick(&self.keys).public_key().to_hex()
+    }
+
+    fn any_time(&mut self) -> u64 {
+        if !self.met_times.is_empty() && self.rng.percent(60) {
+            return *self.rng.pick(&self.met_times);
+        }
+        self.time()
     }
 
     fn any_event(&mut self) -> Option<Event> {

@@ -165,3 +165,34 @@ async fn deletions_outlive_a_power_cut() -> anyhow::Result<()> {
     client.refused(&note, "deleted").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn the_kind_that_a_deletion_names_does_not_matter() -> anyhow::Result<()> {
+    let relay = RELAY.get()?;
+    let mut client = Client::connect(&relay).await?;
+    let keys = Keys::generate();
+    let note = Draft::note("n").sign(&keys);
+    client.store(&note).await?;
+    client.store(&Draft::new(5).tag(["e", &note.id]).tag(["k", "30023"]).sign(&keys)).await?;
+    ensure!(!is_served(&mut client, &note).await?, "still served");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whichever_comes_first_a_deletion_and_its_target_end_alike() -> anyhow::Result<()> {
+    let relay = RELAY.get()?;
+    let mut client = Client::connect(&relay).await?;
+    let time = now_s() - 100;
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let keys = Keys::generate();
+        let page = |age: u64| Draft::new(30_023).at(time + age).tag(["d", "p"]).sign(&keys);
+        let address = format!("30023:{}:p", keys.public_key().to_hex());
+        let events = [page(1), page(3), Draft::new(5).at(time + 2).tag(["a", &address]).sign(&keys)];
+        for at in order {
+            client.publish(&events[at]).await?;
+        }
+        let left = client.query([json!({"authors": [keys.public_key().to_hex()]})]).await?;
+        assert_eq!(left, [events[1].clone(), events[2].clone()], "{order:?}");
+    }
+    Ok(())
+}

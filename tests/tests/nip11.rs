@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use mercato_tests::client::Client;
+use mercato_tests::event::now_s;
 use mercato_tests::http::{ask, document};
 use mercato_tests::relay::Shared;
 use mercato_tests::{Draft, Keys, Relay};
@@ -82,5 +83,65 @@ async fn what_the_operator_wrote_is_told() -> anyhow::Result<()> {
     assert_eq!(document["contact"], "mailto:op@example.com");
     assert_eq!(document["limitation"]["max_subscriptions"], 7);
     ensure!(document["self"].is_null(), "a relay without a market signs nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_limitation_that_is_claimed_holds() -> anyhow::Result<()> {
+    let relay = Relay::settings()
+        .set("limits.max_message_bytes", 4_096)
+        .set("limits.max_event_bytes", 2_048)
+        .set("limits.max_subscriptions", 3)
+        .set("limits.max_limit", 4)
+        .set("limits.max_tags", 5)
+        .set("limits.created_at_future_s", 60)
+        .set("limits.created_at_past_s", 3_600)
+        .start()?;
+    let limitation = document(&relay).await?["limitation"].clone();
+    let claimed = |name: &str| limitation[name].as_u64().unwrap_or_else(|| panic!("{name} is not claimed"));
+    let mut client = Client::connect(&relay).await?;
+    let keys = Keys::generate();
+
+    let tags = |count: u64| Draft::note("").tags((0..count).map(|_| vec!["t".to_owned()]));
+    client.store(&tags(claimed("max_event_tags")).sign(&keys)).await?;
+    client.refused(&tags(claimed("max_event_tags") + 1).sign(&keys), "invalid").await?;
+
+    let now = now_s();
+    let (past, future) = (claimed("created_at_lower_limit"), claimed("created_at_upper_limit"));
+    for good in [now - past + 30, now + future - 30] {
+        client.store(&Draft::note("in time").at(good).sign(&keys)).await?;
+    }
+    for bad in [now - past - 30, now + future + 30] {
+        client.refused(&Draft::note("out of time").at(bad).sign(&keys), "invalid").await?;
+    }
+
+    for number in 0..10 {
+        client.store(&Draft::note(format!("{number}")).sign(&keys)).await?;
+    }
+    let own = json!({"authors": [keys.public_key().to_hex()]});
+    let mut more = own.clone();
+    more["limit"] = json!(claimed("max_limit") + 1);
+    assert_eq!(client.query([own]).await?.len() as u64, claimed("default_limit"));
+    assert_eq!(client.query([more]).await?.len() as u64, claimed("max_limit"));
+
+    for number in 0..claimed("max_subscriptions") {
+        client.subscribe(&format!("s{number}"), [json!({"ids": []})]).await?;
+    }
+    client.request("one more", &[json!({"ids": []})]).await?;
+    ensure!(client.closed("one more").await?.starts_with("blocked: "), "one more than claimed was opened");
+    client.close("s0").await?;
+
+    let name = "x".repeat(claimed("max_subid_length") as usize);
+    client.subscribe(&name, [json!({"ids": []})]).await?;
+    client.close(&name).await?;
+    client.request(&format!("{name}x"), &[json!({"ids": []})]).await?;
+    client.notice().await?;
+
+    let length = claimed("max_message_length") as usize;
+    let padded = |length: usize| format!("{:length$}", "[\"CLOSE\",\"nothing\"]");
+    client.send_text(padded(length)).await?;
+    client.subscribe("s0", [json!({"ids": []})]).await?;
+    client.send_text(padded(length + 1)).await?;
+    ensure!(client.is_closed().await?, "a message longer than claimed was read");
     Ok(())
 }

@@ -75,6 +75,8 @@ impl Writing {
 pub struct StoreWriter {
     store: Arc<RocksStore>,
     limits: LimitsConfig,
+    /// The relay's public address.
+    url: String,
     handle: WriterHandle,
     thread: JoinHandle<()>,
     runtime: Runtime,
@@ -87,13 +89,13 @@ impl StoreWriter {
         let (handle, thread) =
             writer::start(store.clone(), None, Arc::default(), live, Upkeep { max_pending: WINDOW, sweeper: None })?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        Ok(Self { store, limits: config.limits.clone(), handle, thread, runtime })
+        Ok(Self { store, limits: config.limits.clone(), url: config.relay.url.clone(), handle, thread, runtime })
     }
 
     fn import(&self, events: Vec<Event>) -> anyhow::Result<Vec<Answer>> {
         let mut replies = Vec::with_capacity(events.len());
         for event in events {
-            replies.push(match ingest::check_import(&event, &self.limits) {
+            replies.push(match ingest::check_import(&event, &self.limits, &self.url) {
                 Ok(()) => Ok(self.submit(|reply| Command::Import { event: Box::new(event), reply })),
                 Err(text) => Err(Answer::Refused(text)),
             });

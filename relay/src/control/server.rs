@@ -225,7 +225,7 @@ impl Host {
         let Line::Whole(bytes) = line else { return Err("the event is too large".to_owned()) };
         let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
         let event = Event::parse(text).map_err(|error| error.to_string())?;
-        ingest::check_import(&event, &self.shared.config.limits)?;
+        ingest::check_import(&event, &self.shared.config.limits, &self.shared.config.relay.url)?;
         Ok(Box::new(event))
     }
 }

@@ -109,6 +109,15 @@ impl Catalogue {
         self.delete(provider, |own, row| own == identifier && row.created_at <= deleted_at)
     }
 
+    /// Takes away the adverts that are not newer. Whether there were any.
+    pub fn delete_up_to(&mut self, provider: &Pubkey, created_at: u64) -> bool {
+        let mut deleted = false;
+        while self.delete(provider, |_, row| row.created_at <= created_at) {
+            deleted = true;
+        }
+        deleted
+    }
+
     fn delete(&mut self, provider: &Pubkey, is_meant: impl Fn(&[u8], &Row) -> bool) -> bool {
         let rows = self.providers.get(provider);
         let meant = rows.and_then(|rows| rows.iter().find(|(own, row)| is_meant(own, row)));

@@ -17,6 +17,10 @@ impl Market {
                 self.take_deletion(now_ms, event, output);
                 Ok(())
             }
+            kind::VANISH => {
+                self.take_vanishing(now_ms, event, output);
+                Ok(())
+            }
             kind::PROVIDER_ADVERT => self.take_advert(now_ms, event, output),
             kind::JOB_FEEDBACK => self.take_feedback(now_ms, event, output),
             request if kind::is_job_request(request) => self.take_request(now_ms, event, output),
@@ -25,9 +29,13 @@ impl Market {
         }
     }
 
-    /// Of the past only adverts count.
+    /// Of the past only adverts count, and that somebody wanted to vanish.
     pub(super) fn take_import(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
         match event.kind {
+            kind::VANISH => {
+                self.take_vanishing(now_ms, event, output);
+                Ok(())
+            }
             kind::PROVIDER_ADVERT => self.take_advert(now_ms, event, output),
             _ => Ok(()),
         }
@@ -126,6 +134,19 @@ impl Market {
             }
         }
         if self.catalogue.knows(&event.pubkey) && self.delete_adverts(event, &tags, &ids) {
+            self.advertise(now_ms, &event.pubkey, output);
+        }
+    }
+
+    /// NIP-62: what its author has asked for or offered up to then ends as if it were deleted.
+    fn take_vanishing(&mut self, now_ms: u64, event: &Event, output: &mut Output) {
+        let by = customer_id(&event.pubkey);
+        let jobs = self.scheduler.state().jobs().values();
+        let open: Vec<_> = jobs.filter(|job| job.customer == by && job.is_open()).map(|job| job.id).collect();
+        for job in open {
+            self.step_surely(now_ms, Input::Cancel { job, by }, output);
+        }
+        if self.catalogue.delete_up_to(&event.pubkey, event.created_at) {
             self.advertise(now_ms, &event.pubkey, output);
         }
     }

@@ -37,7 +37,7 @@ impl Session {
         if tag(&tags, "challenge") != Some(self.challenge.as_str()) {
             return Err("invalid: the challenge is not the one this connection was given".to_owned());
         }
-        let host = self.rules.host.as_deref().unwrap_or(&self.host);
+        let host = if self.rules.url.is_empty() { &self.host } else { &self.rules.url };
         if tag(&tags, "relay").is_none_or(|url| host_of(url) != host_of(host)) {
             return Err(format!("invalid: the relay tag does not name this relay, {host}"));
         }
@@ -50,7 +50,7 @@ fn tag<'a>(tags: &'a [Vec<String>], name: &str) -> Option<&'a str> {
 }
 
 /// The host of a URL or authority, without port, in lower case: NIP-42 lets a relay be content with it.
-pub fn host_of(url: &str) -> String {
+fn host_of(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
     let host = match authority.strip_prefix('[') {

@@ -10,11 +10,9 @@ use std::sync::Arc;
 use crate::access::Access;
 use crate::config::{AccessConfig, LimitsConfig};
 use crate::ingest;
-use crate::nostr::{ClientMessage, Event, Filter, MessageError, Pubkey, Verifier, message};
+use crate::nostr::{ClientMessage, Event, Filter, MessageError, Pubkey, Verifier, kind, message};
 use crate::policy::rate::Rates;
 use crate::store::Store;
-
-pub use auth::host_of;
 
 /// What the connection's task is to do, in order.
 #[derive(Debug)]
@@ -46,8 +44,8 @@ pub struct Rules {
     pub auth: AccessConfig,
     pub rates: Rates,
     pub access: Arc<Access>,
-    /// Host of the relay's public address; `None`: the one that the client asked for.
-    pub host: Option<String>,
+    /// The relay's public address; empty: for AUTH, the host that the client asked for stands in.
+    pub url: String,
     pub verifier: Verifier,
     /// Where it is looked up whether an event is here already, before its signature is checked.
     pub store: Option<Arc<dyn Store>>,
@@ -121,11 +119,12 @@ impl Session {
         if !self.rules.rates.event_from(self.ip) {
             return Err("rate-limited: too many events from your address, slow down".to_owned());
         }
-        if self.rules.auth.auth_to_write && self.keys.is_empty() {
-            return Err("auth-required: this relay takes events from authenticated clients only".to_owned());
+        // Who wants to vanish may, whoever else may write (NIP-62).
+        if event.kind != kind::VANISH {
+            self.may_write(event)?;
         }
-        self.rules.access.admit(event)?;
         ingest::check(event, &self.rules.limits, &self.keys, now)?;
+        ingest::check_vanish(event, &self.rules.url)?;
         if self.is_stored(event) {
             return Ok(Admitted::Known);
         }
@@ -137,6 +136,13 @@ impl Session {
             return Err("rate-limited: too many events by this author, slow down".to_owned());
         }
         Ok(Admitted::New)
+    }
+
+    fn may_write(&self, event: &Event) -> Result<(), String> {
+        if self.rules.auth.auth_to_write && self.keys.is_empty() {
+            return Err("auth-required: this relay takes events from authenticated clients only".to_owned());
+        }
+        self.rules.access.admit(event)
     }
 
     /// Whether the event is here. What is stored was checked when it came, and the id is the hash of what has come now:

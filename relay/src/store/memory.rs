@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 
 use super::{Admission, Position, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
-use crate::nostr::kind::{DELETION, Retention, retention};
+use crate::nostr::kind::{DELETION, Retention, VANISH, retention};
 use crate::nostr::{Event, EventId, EventView, Pubkey};
 
 /// NIP-59: its author is a throw-away key, so its recipient may delete it.
@@ -29,6 +29,10 @@ struct State {
     events: BTreeMap<Position, Record>,
     /// Every deletion ever asked for; they outlive the events that asked.
     deletions: Vec<Deletion>,
+    /// Who asked to vanish, and up to when (NIP-62).
+    vanished: BTreeMap<Pubkey, u64>,
+    /// Those of whom something may be left.
+    vanishing: BTreeMap<Pubkey, u64>,
     journal: Vec<Vec<u8>>,
     /// The sequence of the event stored last.
     stored: u64,
@@ -103,6 +107,10 @@ impl Store for MemoryStore {
         Ok(Progress::Done)
     }
 
+    fn vanishing(&self) -> Result<Option<(Pubkey, u64)>, StoreError> {
+        Ok(self.read(|state| state.vanishing.first_key_value().map(|(author, until)| (*author, *until))))
+    }
+
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Box::new(MemoryTransaction { store: self, state: self.read(State::clone), taken }))
@@ -140,8 +148,8 @@ impl State {
 
     /// Whether someone who may has asked that `event` be deleted.
     fn is_deleted(&self, event: &EventView<'_>) -> bool {
-        // NIP-09: a deletion against a deletion has no effect.
-        event.kind != DELETION
+        // NIP-09 and NIP-62: a deletion against one of these has no effect.
+        !matches!(event.kind, DELETION | VANISH)
             && self.deletions.iter().any(|deletion| match &deletion.target {
                 Target::Event(id) => {
                     id == event.id && (deletion.author == *event.pubkey || is_wrapped_for(event, &deletion.author))
@@ -151,6 +159,13 @@ impl State {
                         && address(event).as_ref() == Some(&deletion.target)
                         && event.created_at <= deletion.created_at
                 }
+            })
+    }
+
+    fn has_vanished(&self, event: &EventView<'_>) -> bool {
+        event.kind != VANISH
+            && self.vanished.iter().any(|(author, until)| {
+                event.created_at <= *until && (event.pubkey == author || is_wrapped_for(event, author))
             })
     }
 
@@ -221,7 +236,7 @@ impl Transaction for MemoryTransaction<'_> {
         let position = Position::new(event.created_at, event.id);
         Ok(if self.state.find(&event.id).is_some() {
             Admission::Duplicate
-        } else if self.state.is_deleted(&event.view()) {
+        } else if self.state.is_deleted(&event.view()) || self.state.has_vanished(&event.view()) {
             Admission::Deleted
         } else if self.state.versions(&event.view()).iter().any(|version| *version < position) {
             Admission::Replaced
@@ -248,6 +263,18 @@ impl Transaction for MemoryTransaction<'_> {
     fn next_sequence(&mut self) -> u64 {
         *self.taken += 1;
         *self.taken
+    }
+
+    fn vanish(&mut self, author: &Pubkey, until: u64) -> Result<(), StoreError> {
+        let until = self.state.vanished.get(author).map_or(until, |before| until.max(*before));
+        self.state.vanished.insert(*author, until);
+        self.state.vanishing.insert(*author, until);
+        Ok(())
+    }
+
+    fn vanished(&mut self, author: &Pubkey) -> Result<(), StoreError> {
+        self.state.vanishing.remove(author);
+        Ok(())
     }
 
     fn remove(&mut self, id: &EventId) -> Result<bool, StoreError> {

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 pub use record::{Head, Record};
 
-use crate::nostr::{Event, EventId, Filter};
+use crate::nostr::{Event, EventId, Filter, Pubkey};
 
 /// Where an event stands among all answers: newest first, then lower id (NIP-01).
 ///
@@ -85,7 +85,7 @@ pub enum Admission {
     Duplicate,
     /// A newer version of its address is here.
     Replaced,
-    /// Its author asked that it be deleted (NIP-09).
+    /// Its author asked that it be deleted (NIP-09), or to vanish (NIP-62).
     Deleted,
 }
 
@@ -161,7 +161,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError>;
 
     /// Whether a deletion of this id by `author` is on record (NIP-09).
-    fn is_deleted(&self, id: &EventId, author: &crate::nostr::Pubkey) -> Result<bool, StoreError>;
+    fn is_deleted(&self, id: &EventId, author: &Pubkey) -> Result<bool, StoreError>;
 
     /// Looks at up to `budget` index entries, or one of each range it has to merge when those are more, and
     /// hands every match, in order and once, to `found`.
@@ -181,6 +181,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     ) -> Result<Progress, StoreError> {
         self.scan(scan, budget, &mut |record| found(&record.head()))
     }
+
+    /// One who asked to vanish (NIP-62) and of whom there may be events left; up to when they are to be removed, inclusive.
+    fn vanishing(&self) -> Result<Option<(Pubkey, u64)>, StoreError>;
 
     /// Opens the one write transaction; waits while another is open.
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError>;
@@ -220,6 +223,13 @@ pub trait Transaction {
 
     /// Takes a sequence for an event that is delivered but not kept.
     fn next_sequence(&mut self) -> u64;
+
+    /// Admits nothing of `author` any more that is not newer than `until` (seconds), nor gift wraps for him, but requests
+    /// to vanish (NIP-62). What is here of it is listed by `Store::vanishing` until `vanished`.
+    fn vanish(&mut self, author: &Pubkey, until: u64) -> Result<(), StoreError>;
+
+    /// Nothing is left to remove of one who asked to vanish.
+    fn vanished(&mut self, author: &Pubkey) -> Result<(), StoreError>;
 
     /// Removes an event without leaving a deletion on record. False when it was not here.
     fn remove(&mut self, id: &EventId) -> Result<bool, StoreError>;

@@ -290,3 +290,36 @@ fn the_journal_keeps_entries_in_order_until_it_is_cleared() {
         assert_eq!(store.journal().unwrap(), [b"d", b"e"]);
     });
 }
+
+#[test]
+fn who_vanishes_is_kept_away_up_to_then_and_so_are_gift_wraps_for_him() {
+    on_each(|store| {
+        let wrap = |created_at| event(9, created_at, 1059, &[&format!("p {}", pubkey(0))], "wrap");
+        offer(store, &event(0, 10, 1, &[], "old"));
+        assert_eq!(store.vanishing().unwrap(), None);
+        let mut transaction = store.begin().unwrap();
+        transaction.vanish(&key(0), 20).unwrap();
+        assert_eq!(transaction.admit(&event(0, 20, 1, &[], "at once")).unwrap(), Admission::Deleted);
+        // An older request takes nothing back.
+        transaction.vanish(&key(0), 5).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(store.vanishing().unwrap(), Some((key(0), 20)));
+        for late in [event(0, 20, 1, &[], "late"), event(0, 3, 5, &[], "deletion"), wrap(20)] {
+            assert_eq!(offer(store, &late), Admission::Deleted);
+        }
+        for other in [event(0, 21, 1, &[], "a new life"), wrap(21), event(1, 3, 1, &[&format!("p {}", pubkey(0))], "")]
+        {
+            assert_eq!(offer(store, &other), Admission::Fresh);
+        }
+        // The requests themselves stay welcome, and nobody deletes them.
+        let request = event(0, 20, 62, &["relay ALL_RELAYS"], "request");
+        assert_eq!(offer(store, &request), Admission::Fresh);
+        offer(store, &event(0, 30, 5, &[&format!("e {}", request.id)], "regret"));
+        assert_eq!(contents(store, r#"{"kinds":[62]}"#), ["request"]);
+        let mut transaction = store.begin().unwrap();
+        transaction.vanished(&key(0)).unwrap();
+        transaction.commit().unwrap();
+        assert_eq!(store.vanishing().unwrap(), None);
+        assert_eq!(offer(store, &event(0, 19, 1, &[], "late")), Admission::Deleted, "the mark stays");
+    });
+}

@@ -1,6 +1,6 @@
 //! Whatever is done to both, the store on disk, its twin in memory and a plain loop give one answer.
 
-use mercato::nostr::kind::DELETION;
+use mercato::nostr::kind::{DELETION, VANISH};
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::store::memory::MemoryStore;
 use mercato::store::rocks::{RocksOptions, RocksStore};
@@ -13,7 +13,7 @@ use proptest::sample::{Index, select};
 use crate::support::{author, pubkey, run, run_heads};
 
 const AUTHORS: u8 = 3;
-const KINDS: [u16; 9] = [0, 1, 1, 1, 7, 1059, 10002, 30000, 30001];
+const KINDS: [u16; 10] = [0, 1, 1, 1, 7, VANISH, 1059, 10002, 30000, 30001];
 const VALUES: [&str; 3] = ["", "x", "y"];
 
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ struct EventPlan {
 enum Step {
     Offer(Index),
     Remove(Index),
+    Vanish(u8, u64),
+    Vanished(u8),
     TakeSequence,
 }
 
@@ -100,6 +102,8 @@ fn group() -> impl Strategy<Value = Group> {
     let step = prop_oneof![
         12 => any::<Index>().prop_map(Step::Offer),
         1 => any::<Index>().prop_map(Step::Remove),
+        1 => (0..AUTHORS, 0..6u64).prop_map(|(author, until)| Step::Vanish(author, until)),
+        1 => (0..AUTHORS).prop_map(Step::Vanished),
         1 => Just(Step::TakeSequence),
     ];
     (vec(step, 1..12), prop::bool::weighted(0.9), prop::bool::weighted(0.2))
@@ -167,6 +171,10 @@ fn write_tag(tag: &TagPlan, targets: &[Event]) -> Option<Vec<String>> {
     })
 }
 
+fn key(n: u8) -> Pubkey {
+    Pubkey::from_hex(&pubkey(n)).unwrap()
+}
+
 fn apply(transaction: &mut dyn Transaction, step: &Step, events: &[Event]) -> (Option<Admission>, u64) {
     match step {
         Step::Offer(index) => {
@@ -176,6 +184,14 @@ fn apply(transaction: &mut dyn Transaction, step: &Step, events: &[Event]) -> (O
             (Some(admission), sequence)
         }
         Step::Remove(index) => (None, transaction.remove(&index.get(events).id).unwrap().into()),
+        Step::Vanish(n, until) => {
+            transaction.vanish(&key(*n), *until).unwrap();
+            (None, 0)
+        }
+        Step::Vanished(n) => {
+            transaction.vanished(&key(*n)).unwrap();
+            (None, 0)
+        }
         Step::TakeSequence => (None, transaction.next_sequence()),
     }
 }
@@ -188,10 +204,9 @@ fn ask(question: &Question, events: &[Event]) -> Scan {
         values
     }
     let id = |index: &Index| index.get(events).id;
-    let key = |n: &u8| Pubkey::from_hex(&pubkey(*n)).unwrap();
     let mut filter = Filter {
         ids: question.ids.as_ref().map(|ids| list(ids.iter().map(id).chain([EventId([9; 32])]))),
-        authors: question.authors.as_ref().map(|authors| list(authors.iter().map(key))),
+        authors: question.authors.as_ref().map(|authors| list(authors.iter().map(|n| key(*n)))),
         kinds: question.kinds.clone().map(list),
         since: question.since,
         until: question.until,
@@ -251,6 +266,7 @@ fn compare(disk: &RocksStore, memory: &MemoryStore, events: &[Event], questions:
     for now in [0, 7, 30] {
         assert_eq!(disk.expired(now, 5).unwrap(), memory.expired(now, 5).unwrap());
     }
+    assert_eq!(disk.vanishing().unwrap(), memory.vanishing().unwrap());
     assert_eq!(disk.last_sequence(), memory.last_sequence());
     assert_eq!(disk.stats().unwrap().events, all.len() as u64);
 }

@@ -14,6 +14,8 @@
 //! address      |         pubkey 32        | kind 2 | sha256(d) 32 |       position 40
 //! deleted      | 01 |           id 32           |    pubkey 32    |       created_at 8 of a request
 //!              | 02 |  pubkey 32  | kind 2 |    sha256(d) 32    |         created_at 8, inclusive
+//!              | 03 |         pubkey 32         |                        created_at 8, inclusive: NIP-62
+//!              | 04 |         pubkey 32         |                        the same, until all is removed
 //! journal      | number 8 |                                               entry
 //! meta         "format"                                                   4: this is format 1
 //!              "counters"                                                 last sequence 8 | events 8
@@ -231,6 +233,19 @@ impl DeletedKey {
     pub fn address(address: &Address) -> Self {
         Self([&[2], address.as_bytes()].concat())
     }
+
+    /// `author` asked to vanish.
+    pub fn vanished(author: &Pubkey) -> Self {
+        Self([&[3], &author.0[..]].concat())
+    }
+
+    /// Events of one who asked to vanish are still to be removed.
+    pub fn vanishing(author: &Pubkey) -> Self {
+        Self([&[Self::VANISHING], &author.0[..]].concat())
+    }
+
+    /// With what every key of `vanishing` begins.
+    pub const VANISHING: u8 = 4;
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

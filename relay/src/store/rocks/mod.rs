@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use rocksdb::{Cache, ColumnFamily, DB, DBPinnableSlice, FlushOptions, IteratorMode, Options, ReadOptions};
+use rocksdb::{Cache, ColumnFamily, DB, DBPinnableSlice, Direction, FlushOptions, IteratorMode, Options, ReadOptions};
 
 use self::cache::BodyCache;
 pub use self::check::{Checking, Fault};
@@ -228,6 +228,15 @@ impl Store for RocksStore {
         found: &mut dyn FnMut(&Head<'_>) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError> {
         scan::run(self, scan, budget, &mut scan::Found::Heads(found))
+    }
+
+    fn vanishing(&self) -> Result<Option<(Pubkey, u64)>, StoreError> {
+        let from = [DeletedKey::VANISHING];
+        let mut entries = self.db.iterator_cf(self.family(DELETED), IteratorMode::From(&from, Direction::Forward));
+        let Some((key, value)) = entries.next().transpose()? else { return Ok(None) };
+        let Some(author) = key.strip_prefix(&from) else { return Ok(None) };
+        let author = author.try_into().map_err(|_| StoreError::Damaged("request to vanish"))?;
+        Ok(Some((Pubkey(author), number(&value, "request to vanish")?)))
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {

@@ -10,7 +10,7 @@ use rocksdb::{ColumnFamily, WriteBatch, WriteOptions};
 use super::super::{Admission, Position, Record, StoreError, Transaction};
 use super::keys::{self, ADDRESS, Address, DELETED, DeletedKey, EVENTS, IDS, Index, JOURNAL, META, META_COUNTERS};
 use super::{RocksStore, Writer};
-use crate::nostr::kind::DELETION;
+use crate::nostr::kind::{DELETION, VANISH};
 use crate::nostr::{Event, EventId, EventView, Pubkey};
 
 /// NIP-59: its author is a throw-away key, so its recipient may delete it.
@@ -114,13 +114,26 @@ impl<'a> RocksTransaction<'a> {
         }
     }
 
-    /// Whether someone who may has asked that this id be deleted. A deletion cannot be deleted (NIP-09).
+    /// Whether someone who may has asked that this id be deleted.
     fn is_id_deleted(&self, event: &EventView<'_>) -> Result<bool, StoreError> {
-        if event.kind == DELETION {
+        if !is_deletable(event.kind) {
             return Ok(false);
         }
         for author in std::iter::once(*event.pubkey).chain(recipients(event)) {
             if self.deleted(&DeletedKey::event(event.id, &author))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the author, or the recipient of a gift wrap, has asked to vanish since (NIP-62).
+    fn has_vanished(&self, event: &EventView<'_>) -> Result<bool, StoreError> {
+        if event.kind == VANISH {
+            return Ok(false);
+        }
+        for author in std::iter::once(*event.pubkey).chain(recipients(event)) {
+            if self.deleted(&DeletedKey::vanished(&author))?.is_some_and(|until| event.created_at <= until) {
                 return Ok(true);
             }
         }
@@ -207,7 +220,7 @@ impl Transaction for RocksTransaction<'_> {
         if self.is_stored(&event.id)? {
             return Ok(Admission::Duplicate);
         }
-        if self.is_id_deleted(&event.view())? {
+        if self.is_id_deleted(&event.view())? || self.has_vanished(&event.view())? {
             return Ok(Admission::Deleted);
         }
         let Some(address) = Address::of(&event.view()) else { return Ok(Admission::Fresh) };
@@ -243,6 +256,19 @@ impl Transaction for RocksTransaction<'_> {
         let sequence = self.writer.next_sequence;
         self.writer.next_sequence += 1;
         sequence
+    }
+
+    fn vanish(&mut self, author: &Pubkey, until: u64) -> Result<(), StoreError> {
+        let mark = DeletedKey::vanished(author);
+        let until = self.deleted(&mark)?.unwrap_or(0).max(until);
+        self.mark_deleted(mark, until);
+        self.mark_deleted(DeletedKey::vanishing(author), until);
+        Ok(())
+    }
+
+    fn vanished(&mut self, author: &Pubkey) -> Result<(), StoreError> {
+        self.batch.delete_cf(self.families.deleted, DeletedKey::vanishing(author).as_bytes());
+        Ok(())
     }
 
     fn remove(&mut self, id: &EventId) -> Result<bool, StoreError> {
@@ -299,6 +325,11 @@ pub(super) fn recipients(event: &EventView<'_>) -> impl Iterator<Item = Pubkey> 
     values.filter_map(|value| std::str::from_utf8(value).ok().and_then(Pubkey::from_hex))
 }
 
+/// Neither a deletion nor a request to vanish can be deleted (NIP-09, NIP-62).
+fn is_deletable(kind: u16) -> bool {
+    !matches!(kind, DELETION | VANISH)
+}
+
 fn may_delete(author: &Pubkey, record: &Record) -> bool {
-    record.kind != DELETION && (record.pubkey == *author || recipients(&record.view()).any(|p| p == *author))
+    is_deletable(record.kind) && (record.pubkey == *author || recipients(&record.view()).any(|p| p == *author))
 }

@@ -1,0 +1,222 @@
+//! Random filters by the thousand: what is stored, counted and delivered live equals a naive twin, for real events and
+//! generated ones.
+//!
+//! `MERCATO_FILTERS=100000` asks so many; `MERCATO_TWIN_URL=ws://127.0.0.1:7777` asks another relay the same and tells
+//! on stderr where it differs. That relay must be empty, and allow 5,000 events to a filter.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, ensure};
+use mercato_tests::Relay;
+use mercato_tests::client::Client;
+use mercato_tests::data::{real_events, to_jsonl};
+use mercato_tests::event::{Event, now_s};
+use mercato_tests::naive::{self, Fate, Store};
+use mercato_tests::random::{Rng, World};
+use mercato_tests::relay::run_verb;
+use mercato_tests::said::prefix;
+use mercato_tests::wire::{Answer, Wire};
+use serde_json::{Value, json};
+
+/// Filters asked in an ordinary run.
+const FILTERS: usize = 4_000;
+/// Asked at once, and open at once.
+const BATCH: usize = 500;
+/// Published while a batch is open.
+const NEWS: usize = 20;
+const MAX_LIMIT: usize = 5_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stored_answers_counts_and_live_events_equal_a_naive_twin() -> anyhow::Result<()> {
+    let wanted = std::env::var("MERCATO_FILTERS").ok().and_then(|text| text.parse().ok()).unwrap_or(FILTERS);
+    let mut world = World::new(Rng::from_environment(), now_s() - 1_000).with_kinds(&[4, 1_059]);
+    let history = history(&mut world);
+    let (relay, mut twin) = imported(&history)?;
+    let mut other = Other::connect(&history).await?;
+    let viewer = world.somebody().context("nobody")?.clone();
+    let me = viewer.public_key().to_hex();
+    let mut wire = Wire::connect(&relay.url()).await?;
+    wire.authenticate(&viewer).await?;
+    wire.fence(&json!({"kinds": [20_000]})).await?;
+    let mut publisher = Client::connect(&relay).await?;
+    let (mut asked, mut found, mut delivered, mut fences) = (0, 0, 0, BTreeSet::new());
+    while asked < wanted {
+        let questions: Vec<Vec<Value>> = (0..BATCH).map(|at| filters(&mut world, at)).collect();
+        asked += questions.iter().map(Vec::len).sum::<usize>();
+        let answers = wire.ask(&questions).await?;
+        for (question, answer) in questions.iter().zip(&answers) {
+            found += compare(&twin, question, answer, |event| naive::is_visible(event, &me))?;
+        }
+        if let Some(other) = &mut other {
+            other.compare(&twin, &questions).await?;
+        }
+        let news = publish(&mut publisher, &mut twin, &mut world).await?;
+        if let Some(other) = &mut other {
+            other.publish(&news).await?;
+        }
+        let fence = world.fence();
+        fences.insert(fence.id.clone());
+        publisher.store(&fence).await?;
+        let mut expected = BTreeSet::new();
+        for event in news.iter().filter(|event| naive::is_visible(event, &me)) {
+            let wanting = |(_, filters): &(usize, &Vec<Value>)| filters.iter().any(|f| naive::matches(f, event));
+            expected.extend(questions.iter().enumerate().filter(wanting).map(|(at, _)| (at, event.id.clone())));
+        }
+        let came: Vec<(usize, String)> =
+            wire.live(&fence.id).await?.into_iter().filter(|(_, id)| !fences.contains(id)).collect();
+        let distinct: BTreeSet<(usize, String)> = came.iter().cloned().collect();
+        ensure!(distinct.len() == came.len(), "an event came twice on one subscription");
+        delivered += came.len();
+        if let Some((number, id)) = distinct.symmetric_difference(&expected).next() {
+            let came = distinct.contains(&(*number, id.clone()));
+            anyhow::bail!("{:?}: {id} came: {came}, which is wrong", questions[*number]);
+        }
+        wire.close(BATCH).await?;
+    }
+    eprintln!("{} events, {asked} filters, {found} answers, {delivered} deliveries", twin.events.len());
+    ensure!(found > asked && delivered > asked / 100, "hardly anything was found");
+    if let Some(other) = other {
+        other.report();
+    }
+    Ok(())
+}
+
+/// Real events where there are some, and generated ones; old ones, deletions and expired ones among them.
+fn history(world: &mut World) -> Vec<Event> {
+    let mut events = Vec::new();
+    for name in ["real_events.jsonl", "dvm_events.jsonl"] {
+        let real = real_events(name).unwrap_or_default();
+        world.meet(&real);
+        events.extend(real);
+    }
+    events.extend((0..400).map(|_| world.event()));
+    events
+}
+
+fn imported(events: &[Event]) -> anyhow::Result<(Relay, Store)> {
+    let folder = tempfile::tempdir()?;
+    let path = format!("store.path={}", Relay::store_in(folder.path()).display());
+    run_verb(&["import", "--set", &path], &to_jsonl(events))?;
+    let mut twin = Store::default();
+    for event in events {
+        twin.insert(event);
+    }
+    let settings = Relay::settings()
+        .set("limits.max_limit", MAX_LIMIT)
+        .set("limits.max_subscriptions", BATCH + 10)
+        .set("limits.created_at_past_s", 0);
+    Ok((Relay::start_in(folder, settings)?, twin))
+}
+
+/// One filter, now and then several. One in three has no limit.
+fn filters(world: &mut World, at: usize) -> Vec<Value> {
+    (0..if at.is_multiple_of(5) { 3 } else { 1 }).map(|_| world.filter()).collect()
+}
+
+/// How many events were answered, if rightly.
+fn compare(
+    twin: &Store,
+    filters: &[Value],
+    answer: &Answer,
+    visible: impl Fn(&Event) -> bool,
+) -> anyhow::Result<usize> {
+    let served = answer.stored.as_ref().map_err(|text| anyhow::anyhow!("{filters:?} was refused: {text}"))?;
+    let now = now_s();
+    let lists = filters.iter().map(|filter| twin.find(filter, MAX_LIMIT, now, &visible));
+    let expected: Vec<&str> = lists.flatten().map(|event| event.id.as_str()).collect();
+    if filters.len() == 1 {
+        ensure!(*served == expected, "{filters:?}: {served:?} instead of {expected:?}");
+    } else {
+        let (distinct, expected): (BTreeSet<_>, BTreeSet<_>) =
+            (served.iter().map(String::as_str).collect(), expected.into_iter().collect());
+        ensure!(distinct.len() == served.len(), "{filters:?}: an event came twice");
+        ensure!(distinct == expected, "{filters:?}: {distinct:?} instead of {expected:?}");
+    }
+    let count = twin.count(filters, now, &visible);
+    ensure!(answer.count == Ok(count as u64), "{filters:?}: {:?} counted instead of {count}", answer.count);
+    Ok(served.len())
+}
+
+/// Publishes what is new to the relay and to the twin; the events that were to be stored.
+async fn publish(publisher: &mut Client, twin: &mut Store, world: &mut World) -> anyhow::Result<Vec<Event>> {
+    let mut stored = Vec::new();
+    for _ in 0..NEWS {
+        let event = world.event();
+        let verdict = publisher.publish(&event).await?;
+        let fate = twin.insert(&event);
+        let expected = match fate {
+            Fate::Stored | Fate::Passed => (true, None),
+            Fate::Duplicate => (true, Some("duplicate")),
+            Fate::Replaced => (false, Some("replaced")),
+            Fate::Deleted => (false, Some("deleted")),
+        };
+        let given = (verdict.accepted, prefix(&verdict.text));
+        ensure!(given == expected, "{fate:?} was expected, not {verdict:?}: {}", event.to_json());
+        if fate == Fate::Stored {
+            stored.push(event);
+        }
+    }
+    Ok(stored)
+}
+
+/// Another relay that is asked the same.
+struct Other {
+    wire: Wire,
+    asked: usize,
+    /// By kind of difference: how often, and one example.
+    differences: BTreeMap<String, (usize, String)>,
+}
+
+impl Other {
+    /// `None` when no other relay is named.
+    async fn connect(history: &[Event]) -> anyhow::Result<Option<Self>> {
+        let Ok(url) = std::env::var("MERCATO_TWIN_URL") else { return Ok(None) };
+        let mut other = Self { wire: Wire::connect(&url).await?, asked: 0, differences: BTreeMap::new() };
+        other.publish(history).await?;
+        Ok(Some(other))
+    }
+
+    fn differs(&mut self, what: impl Into<String>, example: impl Into<String>) {
+        let noted = self.differences.entry(what.into()).or_insert_with(|| (0, example.into()));
+        noted.0 += 1;
+    }
+
+    async fn publish(&mut self, events: &[Event]) -> anyhow::Result<()> {
+        let verdicts = self.wire.publish(events).await?;
+        for (event, (accepted, text)) in events.iter().zip(verdicts) {
+            if !accepted {
+                let what: String = text.chars().take(40).collect();
+                self.differs(format!("refused: {what}"), event.to_json().to_string());
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare(&mut self, twin: &Store, questions: &[Vec<Value>]) -> anyhow::Result<()> {
+        let answers = self.wire.ask(questions).await?;
+        self.wire.close(questions.len()).await?;
+        for (filters, answer) in questions.iter().zip(&answers) {
+            self.asked += 1;
+            match (&answer.stored, compare(twin, filters, answer, |_| true)) {
+                (_, Ok(_)) => {}
+                (Err(text), Err(_)) => {
+                    let what: String = text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+                    self.differs(format!("closed: {what}"), format!("{filters:?}"));
+                }
+                (Ok(_), Err(error)) => {
+                    let what = if error.to_string().contains("counted") { "count" } else { "stored" };
+                    self.differs(format!("{what}, {} filters", filters.len()), error.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self) {
+        eprintln!("the other relay was asked {} questions", self.asked);
+        for (what, (times, example)) in &self.differences {
+            let example: String = example.chars().take(1_500).collect();
+            eprintln!("{times} times: {what}\n    {example}");
+        }
+    }
+}
