@@ -1,7 +1,7 @@
 //! What the rest of the relay holds of one client.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -29,6 +29,7 @@ pub struct Connection {
     /// How many subscriptions are open; told by whoever opens and closes them.
     pub subscriptions: AtomicUsize,
     since: Instant,
+    pub traffic: Traffic,
     authenticated: RwLock<Vec<Pubkey>>,
 }
 
@@ -42,8 +43,15 @@ impl Connection {
             judged: Arc::new(Semaphore::new(JUDGED_AT_ONCE)),
             subscriptions: AtomicUsize::new(0),
             since: Instant::now(),
+            traffic: Traffic::default(),
             authenticated: RwLock::default(),
         }
+    }
+
+    /// Says whether the client takes compressed messages.
+    pub fn compressing(mut self, compresses: bool) -> Self {
+        self.outbox = self.outbox.compressing(compresses);
+        self
     }
 
     /// Adds a key that this client has proved to hold (NIP-42). False when it had before.
@@ -82,5 +90,30 @@ impl Connection {
 
     pub fn keys(&self) -> Vec<Pubkey> {
         self.with_keys(<[Pubkey]>::to_vec)
+    }
+}
+
+/// Bytes of WebSocket frames, as the network counts them.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Traffic {
+    pub fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn received_bytes(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 }

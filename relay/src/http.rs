@@ -12,12 +12,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::relay::Shared;
-use crate::{admin, info, websocket};
+use crate::relay::{Shared, Upgrade};
+use crate::websocket::deflate::Agreed;
+use crate::{admin, info};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -120,24 +119,22 @@ fn upgrade(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Sha
     if shared.access.blocks(address.ip()) {
         return text(StatusCode::FORBIDDEN, "your address is blocked here\n");
     }
+    let extensions = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|value| value.to_str().ok());
+    let agreed = shared.config.relay.compression.then(|| Agreed::to_offers(extensions)).flatten();
     let shared = shared.clone();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let Ok(upgraded) = upgraded.await else { return };
-        let config = Some(websocket::config(shared.config.limits.max_message_bytes));
+        let upgrade = Upgrade { host, agreed };
         // hyper's wrapper is left behind: an idle connection then costs its socket and its session.
         match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => {
                 let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
                 // A view of hyper's whole buffer: kept, it would cost more than all else of an idle connection.
                 drop(parts.read_buf);
-                let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, config).await;
-                shared.converse(socket, host, admitted).await;
+                shared.converse(stream, early, upgrade, admitted).await;
             }
-            Err(upgraded) => {
-                let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, config).await;
-                shared.converse(socket, host, admitted).await;
-            }
+            Err(upgraded) => shared.converse(TokioIo::new(upgraded), Vec::new(), upgrade, admitted).await,
         }
     });
     let mut answer = text(StatusCode::SWITCHING_PROTOCOLS, "");
@@ -147,6 +144,9 @@ fn upgrade(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Sha
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     if let Ok(accept) = HeaderValue::from_str(&accept) {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(extensions) = agreed.and_then(|agreed| HeaderValue::from_str(&agreed.answer()).ok()) {
+        headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extensions);
     }
     answer
 }

@@ -31,5 +31,5 @@ pub mod session;
 pub mod store;
 pub mod sweep;
 mod vanish;
-mod websocket;
+pub mod websocket;
 pub mod writer;

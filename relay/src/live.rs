@@ -180,7 +180,7 @@ impl Index {
                 subscription.stamp = self.stamp;
                 let prefix = subscription.prefix.clone();
                 let body = publication.body.clone();
-                subscription.connection.outbox.push(Frame::Event { prefix, body });
+                subscription.connection.outbox.push(Frame::event(prefix, body));
                 sent += 1;
             }
         }

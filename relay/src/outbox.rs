@@ -4,15 +4,25 @@
 //! takes them out in batches, one system call for many frames. A client that lets more than
 //! `max_bytes` pile up is closed as too slow.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::websocket::deflate::Deflated;
+use crate::websocket::violation::Violation;
 
 /// What a client that is given much room has to read before its queries rest.
 const HIGH_WATER_BYTES: usize = 1 << 20;
+
+thread_local! {
+    /// Whom to wake when the outermost `Gathering` of this thread ends.
+    static GATHERED: RefCell<Option<Vec<Waker>>> = const { RefCell::new(None) };
+}
 
 /// One message to a client. Event bodies are shared between all who receive them.
 #[derive(Debug, Clone)]
@@ -22,28 +32,22 @@ pub enum Frame {
     Event {
         prefix: Arc<str>,
         body: Bytes,
+        /// Shared like the body by all who get it compressed; `None` when nobody else gets it.
+        deflated: Option<Arc<Deflated>>,
     },
 }
 
 impl Frame {
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Event { prefix, body } => prefix.len() + body.len() + 1,
-        }
+    /// An event for this client only.
+    pub fn event(prefix: Arc<str>, body: Bytes) -> Self {
+        Self::Event { prefix, body, deflated: None }
     }
 
-    pub fn into_message(self) -> Message {
+    /// Bytes of the message, uncompressed.
+    pub fn bytes(&self) -> usize {
         match self {
-            Self::Text(text) => Message::text(text),
-            Self::Event { prefix, body } => {
-                let mut whole = Vec::with_capacity(prefix.len() + body.len() + 1);
-                whole.extend_from_slice(prefix.as_bytes());
-                whole.extend_from_slice(&body);
-                whole.push(b']');
-                // Bodies are only ever made by `Event`, from text.
-                Utf8Bytes::try_from(whole).map_or_else(|_| Message::text(""), Message::Text)
-            }
+            Self::Text(text) => text.len(),
+            Self::Event { prefix, body, .. } => prefix.len() + body.len() + 1,
         }
     }
 }
@@ -54,7 +58,7 @@ pub enum Closing {
     /// More waits for it than the relay keeps.
     TooSlow,
     /// It sent what no WebSocket client may send.
-    Misbehaved,
+    Misbehaved(Violation),
     /// The operator does not want it.
     Blocked,
     Shutdown,
@@ -63,20 +67,35 @@ pub enum Closing {
 #[derive(Debug)]
 pub struct Outbox {
     waiting: Mutex<Waiting>,
-    wake: Notify,
     max_bytes: usize,
+    /// Whether the client takes compressed messages.
+    compresses: bool,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     frames: VecDeque<Frame>,
+    /// Of the frames here and of those that were taken but not yet written.
     bytes: usize,
     closing: Option<Closing>,
+    /// The connection's task, while it waits for something to send.
+    reader: Option<Waker>,
+    /// The task waits for its socket: only an end is news to it.
+    stuck: bool,
 }
 
 impl Outbox {
     pub fn new(max_bytes: usize) -> Self {
-        Self { waiting: Mutex::default(), wake: Notify::new(), max_bytes }
+        Self { waiting: Mutex::default(), max_bytes, compresses: false }
+    }
+
+    pub fn compressing(self, compresses: bool) -> Self {
+        Self { compresses, ..self }
+    }
+
+    /// Whether the client takes compressed messages.
+    pub fn compresses(&self) -> bool {
+        self.compresses
     }
 
     /// Queues a frame and says how many bytes wait now. When the client is too far behind, everything
@@ -92,16 +111,21 @@ impl Outbox {
             if waiting.closing.is_some() {
                 return 0;
             }
-            waiting.bytes += frame.len();
+            waiting.bytes += frame.bytes();
             if waiting.bytes > self.max_bytes {
-                *waiting = Waiting { closing: Some(Closing::TooSlow), ..Waiting::default() };
-                break;
+                waiting.frames = VecDeque::new();
+                waiting.bytes = 0;
+                waiting.end(Closing::TooSlow);
+                return 0;
             }
             waiting.frames.push_back(frame);
         }
+        let reader = if waiting.stuck { None } else { waiting.reader.take() };
         let bytes = waiting.bytes;
         drop(waiting);
-        self.wake.notify_one();
+        if let Some(reader) = reader {
+            wake(reader);
+        }
         bytes
     }
 
@@ -111,8 +135,7 @@ impl Outbox {
 
     /// Ends the connection once what waits has been sent.
     pub fn close(&self, closing: Closing) {
-        self.lock().closing.get_or_insert(closing);
-        self.wake.notify_one();
+        self.lock().end(closing);
     }
 
     /// With so many bytes waiting no stored events are added: queries alone never make a client too slow.
@@ -125,32 +148,58 @@ impl Outbox {
         self.lock().bytes
     }
 
-    /// Moves up to about `max_bytes` of frames into `batch`; waits while there are none.
-    /// `Some` when the connection is to end after this batch.
-    pub async fn take(&self, batch: &mut Vec<Frame>, max_bytes: usize) -> Option<Closing> {
-        loop {
-            {
-                let mut waiting = self.lock();
-                waiting.drain_into(batch, max_bytes);
-                if waiting.frames.is_empty() && waiting.closing.is_some() {
-                    return waiting.closing;
+    /// Hands out frames of about `max_bytes` in all, and remembers the task while there are none.
+    /// `Some` when the connection is to end and nothing waits any more.
+    pub fn poll_take(&self, cx: &Context<'_>, max_bytes: usize, mut take: impl FnMut(Frame)) -> Poll<Option<Closing>> {
+        let mut waiting = self.lock();
+        waiting.stuck = false;
+        if waiting.frames.is_empty() {
+            return match waiting.closing {
+                Some(closing) => Poll::Ready(Some(closing)),
+                None => {
+                    waiting.remember(cx);
+                    Poll::Pending
                 }
-                if !batch.is_empty() {
-                    return None;
-                }
-            }
-            self.wake.notified().await;
+            };
         }
+        let mut taken = 0;
+        while taken < max_bytes
+            && let Some(frame) = waiting.frames.pop_front()
+        {
+            taken += frame.bytes();
+            take(frame);
+        }
+        if waiting.frames.is_empty() {
+            // Most connections say nothing most of the time.
+            waiting.frames = VecDeque::new();
+        }
+        Poll::Ready(None)
     }
 
-    /// Resolves when the client was found too slow, even while a write to it is stuck.
-    pub async fn overflowed(&self) {
-        loop {
-            if self.lock().closing == Some(Closing::TooSlow) {
-                return;
-            }
-            self.wake.notified().await;
+    /// Takes note that so many bytes of what was taken have left.
+    pub fn written(&self, bytes: usize) {
+        let mut waiting = self.lock();
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+    }
+
+    /// Whether the client was found too slow; the task is told if it happens while its socket takes nothing.
+    pub fn poll_overflowed(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut waiting = self.lock();
+        if waiting.closing == Some(Closing::TooSlow) {
+            return Poll::Ready(());
         }
+        waiting.stuck = true;
+        waiting.remember(cx);
+        Poll::Pending
+    }
+
+    /// Moves up to about `max_bytes` of frames into `batch`, as written; waits while there are none.
+    /// `Some` when the connection is to end.
+    pub async fn take(&self, batch: &mut Vec<Frame>, max_bytes: usize) -> Option<Closing> {
+        let before = batch.len();
+        let closing = poll_fn(|cx| self.poll_take(cx, max_bytes, |frame| batch.push(frame))).await;
+        self.written(batch[before..].iter().map(Frame::bytes).sum());
+        closing
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -160,24 +209,71 @@ impl Outbox {
 }
 
 impl Waiting {
-    fn drain_into(&mut self, batch: &mut Vec<Frame>, max_bytes: usize) {
-        let mut taken = 0;
-        while taken < max_bytes
-            && let Some(frame) = self.frames.pop_front()
-        {
-            taken += frame.len();
-            batch.push(frame);
+    fn end(&mut self, closing: Closing) {
+        self.closing.get_or_insert(closing);
+        if let Some(reader) = self.reader.take() {
+            wake(reader);
         }
-        self.bytes -= taken;
-        if self.frames.is_empty() && self.frames.capacity() > 64 {
-            // An idle connection should not keep the room of its busiest moment.
-            self.frames = VecDeque::new();
+    }
+
+    fn remember(&mut self, cx: &Context<'_>) {
+        match &mut self.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            None => self.reader = Some(cx.waker().clone()),
         }
+    }
+}
+
+/// While it lives, no connection is woken by this thread for what is pushed: each is woken once when it ends.
+/// So a group of events costs a client one wake-up and one system call. Not to be held for long.
+#[derive(Debug)]
+#[must_use = "wakes everybody when dropped"]
+pub struct Gathering {
+    outermost: bool,
+    /// Bound to its thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl Gathering {
+    pub fn start() -> Self {
+        let outermost = GATHERED.with_borrow_mut(|gathered| match gathered {
+            Some(_) => false,
+            None => {
+                *gathered = Some(Vec::new());
+                true
+            }
+        });
+        Self { outermost, _here: PhantomData }
+    }
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        if self.outermost {
+            let gathered = GATHERED.take();
+            gathered.into_iter().flatten().for_each(Waker::wake);
+        }
+    }
+}
+
+fn wake(waker: Waker) {
+    let at_once = GATHERED.with_borrow_mut(|gathered| match gathered {
+        Some(gathered) => {
+            gathered.push(waker);
+            None
+        }
+        None => Some(waker),
+    });
+    if let Some(waker) = at_once {
+        waker.wake();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
 
     #[tokio::test]
@@ -199,9 +295,11 @@ mod tests {
         assert_eq!(outbox.push_all([text("123"), text("456")]), 6);
         let mut batch = Vec::new();
         assert_eq!(outbox.take(&mut batch, 100).await, None);
-        let taken: Vec<_> = batch.drain(..).map(|frame| frame.into_message().to_string()).collect();
-        assert_eq!(taken, ["123", "456"]);
+        assert!(
+            matches!(batch.as_slice(), [Frame::Text(first), Frame::Text(second)] if first == "123" && second == "456")
+        );
         outbox.push_all([text("12345"), text("67890"), text("x"), text("y")]);
+        batch.clear();
         assert_eq!(outbox.take(&mut batch, 100).await, Some(Closing::TooSlow));
     }
 
@@ -211,7 +309,51 @@ mod tests {
         outbox.text("12345".to_owned());
         outbox.close(Closing::Shutdown);
         let mut batch = Vec::new();
-        assert_eq!(outbox.take(&mut batch, 100).await, Some(Closing::Shutdown));
+        assert_eq!(outbox.take(&mut batch, 100).await, None);
         assert_eq!(batch.len(), 1);
+        assert_eq!(outbox.take(&mut batch, 100).await, Some(Closing::Shutdown));
+    }
+
+    #[test]
+    fn what_was_taken_counts_until_it_is_written() {
+        let outbox = Outbox::new(10);
+        let cx = Context::from_waker(Waker::noop());
+        outbox.text("12345".to_owned());
+        assert_eq!(outbox.poll_take(&cx, 100, drop), Poll::Ready(None));
+        assert_eq!(outbox.pending_bytes(), 5);
+        assert_eq!(outbox.poll_overflowed(&cx), Poll::Pending);
+        outbox.text("123456".to_owned());
+        assert_eq!(outbox.poll_overflowed(&cx), Poll::Ready(()));
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_group_of_frames_wakes_a_connection_once_and_one_that_is_stuck_never() {
+        let (outbox, count) = (Outbox::new(10), Arc::new(Count::default()));
+        let waker = Waker::from(count.clone());
+        let (cx, woken) = (Context::from_waker(&waker), || count.0.load(Ordering::Relaxed));
+        assert_eq!(outbox.poll_take(&cx, 100, drop), Poll::Pending);
+        let (outer, inner) = (Gathering::start(), Gathering::start());
+        outbox.text("1".to_owned());
+        outbox.text("2".to_owned());
+        drop(inner);
+        assert_eq!(woken(), 0);
+        drop(outer);
+        assert_eq!(woken(), 1);
+        outbox.text("3".to_owned());
+        assert_eq!(woken(), 1, "it was told already");
+        assert_eq!(outbox.poll_overflowed(&cx), Poll::Pending);
+        outbox.text("4".to_owned());
+        assert_eq!(woken(), 1, "it waits for its socket");
+        outbox.text("too much".to_owned());
+        assert_eq!(woken(), 2);
     }
 }

@@ -11,11 +11,10 @@ use anyhow::Context;
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio_tungstenite::WebSocketStream;
 
 use crate::access::{Access, Refresher};
 use crate::config::{Config, Network};
-use crate::connection::Connection;
+use crate::connection::{Connection, Traffic};
 use crate::control::Peer;
 use crate::live::Live;
 use crate::market::{Audiences, Market, MarketKeys};
@@ -28,6 +27,7 @@ use crate::serving::Serving;
 use crate::session::{Rules, Session};
 use crate::store::Store;
 use crate::sweep::Sweeper;
+use crate::websocket::deflate::Agreed;
 use crate::writer::{self, MarketSeat, Upkeep, WriterHandle};
 use crate::{http, websocket};
 
@@ -45,9 +45,19 @@ pub struct Shared {
     pub queries: Arc<QueryPool>,
     pub writer: WriterHandle,
     pub access: Arc<Access>,
+    /// Of all connections since the start.
+    pub traffic: Traffic,
     rules: Arc<Rules>,
     connections: Connections,
     serving: Serving,
+}
+
+/// What a client and the relay agreed upon when the connection became a WebSocket.
+pub struct Upgrade {
+    /// Host that the client asked for.
+    pub host: String,
+    /// Compression, if any.
+    pub agreed: Option<Agreed>,
 }
 
 /// A running relay.
@@ -92,6 +102,7 @@ impl Relay {
         policies.configure(&config.plugins);
         let shared = Arc::new(Shared {
             connections: Connections::default(),
+            traffic: Traffic::default(),
             rules: Arc::new(rules),
             serving: Serving::start(config.relay.threads).context("starting the threads that serve connections")?,
             config,
@@ -203,18 +214,24 @@ impl Shared {
         Ok(Admitted { shared: self.clone(), address })
     }
 
+    /// How long a client that has sent so many bytes is not read; `None`: not at all.
+    pub fn pause_after(&self, ip: IpAddr, bytes: u32) -> Option<Duration> {
+        self.rules.rates.pause_after(ip, bytes)
+    }
+
     /// One client's whole conversation.
-    pub async fn converse<S>(self: &Arc<Self>, socket: WebSocketStream<S>, host: String, admitted: Admitted)
+    pub async fn converse<S>(self: &Arc<Self>, stream: S, early: Vec<u8>, upgrade: Upgrade, admitted: Admitted)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let Ok(challenge) = challenge() else { return };
         let address = admitted.address;
-        let session = Session::new(self.rules.clone(), address.ip(), host, challenge);
+        let session = Session::new(self.rules.clone(), address.ip(), upgrade.host, challenge);
         let id = self.connections.next_id();
-        let connection = Arc::new(Connection::new(id, address, self.config.limits.max_outbound_bytes));
+        let connection = Connection::new(id, address, self.config.limits.max_outbound_bytes);
+        let connection = Arc::new(connection.compressing(upgrade.agreed.is_some()));
         self.connections.enter(&connection);
-        websocket::serve(socket, session, connection, self.clone()).await;
+        websocket::serve(stream, early, upgrade.agreed, session, connection, self.clone()).await;
         self.connections.leave(id);
     }
 }

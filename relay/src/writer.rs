@@ -18,6 +18,7 @@ use crate::live::{Live, Publication};
 use crate::market::{Announcement, Delivery, Market, Output};
 use crate::nostr::kind::{self, Retention};
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
+use crate::outbox::Gathering;
 use crate::policy::{Reach, Readers};
 use crate::store::{Admission, Record, Scan, Store, StoreError, Transaction};
 use crate::sweep::Sweeper;
@@ -209,9 +210,11 @@ impl Writer {
         match self.build(commands, &mut group) {
             Ok(()) => {
                 self.live.committed(self.store.last_sequence());
+                let gathering = Gathering::start();
                 for answer in group.answers.drain(..) {
                     answer.tell();
                 }
+                drop(gathering);
                 if !(self.live.is_idle() || group.publications.is_empty() && group.deliveries.is_empty()) {
                     // Live delivery ends only after the writer.
                     let _ = self.groups.send(group);

@@ -72,7 +72,7 @@ fn received(connection: &Connection) -> Vec<(String, EventId)> {
     let mut all: Vec<_> = frames
         .into_iter()
         .map(|frame| match frame {
-            Frame::Event { prefix, body } => {
+            Frame::Event { prefix, body, .. } => {
                 let event = Event::parse(std::str::from_utf8(&body).expect("UTF-8")).expect("an event");
                 (prefix.to_string(), event.id)
             }

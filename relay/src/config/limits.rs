@@ -50,6 +50,9 @@ pub struct LimitsConfig {
     pub req_burst_ip: u32,
     pub auth_rate_ip: u32,
     pub auth_burst_ip: u32,
+    /// Bytes of WebSocket frames.
+    pub read_rate_ip: u32,
+    pub read_burst_ip: u32,
     /// Bad signatures from one address, before nothing of it is looked at for a while.
     pub invalid_rate_ip: u32,
     pub invalid_burst_ip: u32,
@@ -89,6 +92,8 @@ impl Default for LimitsConfig {
             req_burst_ip: 500,
             auth_rate_ip: 5,
             auth_burst_ip: 50,
+            read_rate_ip: 0,
+            read_burst_ip: 4_194_304,
             invalid_rate_ip: 5,
             invalid_burst_ip: 100,
             exempt: vec![
@@ -120,6 +125,10 @@ impl LimitsConfig {
         ensure!(
             self.max_outbound_bytes >= 2 * self.max_message_bytes,
             "limits.max_outbound_bytes must hold two messages of limits.max_message_bytes"
+        );
+        ensure!(
+            self.read_rate_ip == 0 || self.read_burst_ip as usize >= self.max_message_bytes,
+            "limits.read_burst_ip must hold a message of limits.max_message_bytes"
         );
         Ok(())
     }

@@ -24,6 +24,8 @@ pub struct RelayConfig {
     pub threads: usize,
     /// Seconds between pings, and how long a silent connection lives twice over.
     pub ping_s: u64,
+    /// Whether to compress messages for clients that ask for it (permessage-deflate).
+    pub compression: bool,
 }
 
 impl Default for RelayConfig {
@@ -39,6 +41,7 @@ impl Default for RelayConfig {
             icon: String::new(),
             threads: 0,
             ping_s: 55,
+            compression: true,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
+use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use quick_cache::sync::Cache;
 
@@ -29,6 +30,8 @@ pub struct Rates {
     /// Addresses that sent too many bad signatures, and until when nothing of theirs is looked at. Bounded: the first
     /// to be forgotten are those seen least.
     muted: Cache<IpAddr, Instant>,
+    read_ip: Bucket<IpAddr>,
+    read_burst_ip: u32,
     exempt: Vec<Network>,
 }
 
@@ -46,6 +49,8 @@ impl Rates {
             auth_ip: Bucket::new(limits.auth_rate_ip, limits.auth_burst_ip),
             invalid_ip: Bucket::new(limits.invalid_rate_ip, limits.invalid_burst_ip),
             muted: Cache::new(MUTED),
+            read_ip: Bucket::new(limits.read_rate_ip, limits.read_burst_ip),
+            read_burst_ip: limits.read_burst_ip,
             exempt: limits.exempt.clone(),
         }
     }
@@ -86,6 +91,18 @@ impl Rates {
     pub fn auth_from(&self, ip: IpAddr) -> bool {
         self.is_exempt(ip) || self.auth_ip.allows(client(ip))
     }
+
+    /// Charges an address for bytes that it has sent. `Some` when it must wait, and be charged again then.
+    pub fn pause_after(&self, ip: IpAddr, bytes: u32) -> Option<Duration> {
+        let limiter = self.read_ip.0.as_ref()?;
+        let bytes = NonZeroU32::new(bytes.min(self.read_burst_ip))?;
+        if self.is_exempt(ip) {
+            return None;
+        }
+        self.read_ip.shrink();
+        let refusal = limiter.check_key_n(&client(ip), bytes).ok()?.err()?;
+        Some(refusal.wait_time_from(limiter.clock().now()))
+    }
 }
 
 /// Who counts as one client: an IPv4 address, or the /64 that one IPv6 customer is given.
@@ -108,10 +125,16 @@ impl<K: Hash + Eq + Clone> Bucket<K> {
 
     fn allows(&self, key: K) -> bool {
         let Some(limiter) = &self.0 else { return true };
-        if limiter.len() > SHRINK_ABOVE {
+        self.shrink();
+        limiter.check_key(&key).is_ok()
+    }
+
+    fn shrink(&self) {
+        if let Some(limiter) = &self.0
+            && limiter.len() > SHRINK_ABOVE
+        {
             limiter.retain_recent();
         }
-        limiter.check_key(&key).is_ok()
     }
 }
 
@@ -145,6 +168,18 @@ mod tests {
         assert!(rates.is_muted(ip("10.0.0.1")) && !rates.is_muted(ip("10.0.0.2")));
         (0..10).for_each(|_| rates.invalid_from(ip("127.0.0.1")));
         assert!(!rates.is_muted(ip("127.0.0.1")));
+    }
+
+    #[test]
+    fn who_sends_more_bytes_than_allowed_waits_and_is_charged_then() {
+        let limits = LimitsConfig { read_rate_ip: 1_000, read_burst_ip: 1_000, ..LimitsConfig::default() };
+        let (rates, ip) = (Rates::new(&limits), |text: &str| text.parse().unwrap());
+        assert_eq!(rates.pause_after(ip("10.0.0.1"), 0), None);
+        assert_eq!(rates.pause_after(ip("10.0.0.1"), 900), None);
+        let pause = rates.pause_after(ip("10.0.0.1"), 500).expect("only 100 are left");
+        assert!(pause > Duration::from_millis(100) && pause <= Duration::from_millis(400), "{pause:?}");
+        assert_eq!(rates.pause_after(ip("10.0.0.2"), 5_000), None, "more than a burst counts as a burst");
+        assert_eq!(rates.pause_after(ip("127.0.0.1"), 5_000_000), None);
     }
 
     #[test]

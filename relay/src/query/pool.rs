@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Library, Work};
 use crate::connection::Connection;
+use crate::outbox::Gathering;
 
 /// The questions of one connection, in the order they came.
 #[derive(Debug, Default)]
@@ -126,6 +127,7 @@ impl QueryPool {
         if work.cancelled().is_set() {
             return true;
         }
+        let _gathering = Gathering::start();
         work.advance(&self.library, connection).unwrap_or_else(|error| {
             tracing::error!(%error, "a query failed");
             work.fail(connection);

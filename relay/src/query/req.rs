@@ -123,8 +123,8 @@ impl Req {
             if room == 0 {
                 beyond = (!several || !self.sent.contains(&id)).then_some(id);
             } else if !several || self.sent.insert(id) {
-                let frame = Frame::Event { prefix: self.prefix.clone(), body: record.body() };
-                waiting += frame.len();
+                let frame = Frame::event(self.prefix.clone(), record.body());
+                waiting += frame.bytes();
                 full = waiting >= high_water;
                 frames.push(frame);
             }
