@@ -5,8 +5,8 @@
 //! filters found there are tried. The naive twin in `tests` tries them all.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash};
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +14,16 @@ use bytes::Bytes;
 
 use crate::connection::Connection;
 use crate::nostr::{EventView, Filter, search};
-use crate::outbox::Frame;
+use crate::outbox::{Frame, Gathering};
 use crate::policy::Reach;
+use crate::websocket::deflate::Deflated;
+
+/// Parts of the postings, so that no part takes long to grow.
+const SHARDS: usize = 64;
+/// Postings made or removed before others get the index.
+const POSTINGS_AT_ONCE: usize = 512;
+/// Events delivered before those who got some are woken.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// A place in the index, valid until `unsubscribe`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,19 +44,32 @@ pub struct Live {
     committed: AtomicU64,
     /// How many subscriptions are open.
     open: AtomicUsize,
+    hasher: RandomState,
 }
 
+/// Nobody holds it for longer than one event, or `POSTINGS_AT_ONCE`, take.
 #[derive(Default)]
 struct Index {
     subscriptions: Vec<Option<Subscription>>,
     free: Vec<u32>,
-    /// Hash of a condition -> subscriptions posted there. Two conditions may share a hash: every
-    /// filter is tried in full anyway.
-    postings: HashMap<u64, Vec<u32>>,
-    hasher: RandomState,
-    /// Number of the delivery under way, so that no subscription gets one event twice.
+    postings: Postings,
+    /// Number of the delivery under way, so that no subscription is tried twice for one event.
     stamp: u64,
 }
+
+/// Hash of a condition -> subscriptions posted there. Two conditions may share a hash: every
+/// filter is tried in full anyway.
+struct Postings(Vec<HashMap<u64, Slots, BuildHasherDefault<Unhashed>>>);
+
+/// Subscriptions in ascending order. Most conditions are those of one subscription only.
+enum Slots {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+/// Keys are hashes already.
+#[derive(Default)]
+struct Unhashed(u64);
 
 struct Subscription {
     connection: Arc<Connection>,
@@ -71,7 +92,8 @@ enum Condition<'a> {
 impl Live {
     /// `committed` is the sequence of the newest event that is in the store already.
     pub fn new(committed: u64) -> Self {
-        Self { index: Mutex::default(), committed: AtomicU64::new(committed), open: AtomicUsize::new(0) }
+        let (index, hasher) = (Mutex::default(), RandomState::new());
+        Self { index, committed: AtomicU64::new(committed), open: AtomicUsize::new(0), hasher }
     }
 
     /// Says that everything up to `sequence` is in the store. Called before anybody is told so: who has heard OK
@@ -89,46 +111,87 @@ impl Live {
     /// From now on the subscription gets every matching event with a sequence above the returned one;
     /// a query for stored events up to that sequence leaves no gap and no double.
     pub fn subscribe(&self, connection: &Arc<Connection>, prefix: Arc<str>, filters: Arc<[Filter]>) -> (Slot, u64) {
-        let mut index = self.lock();
         // Counted before the sequence is read: either the writer sees the subscription, or it the writer's commit.
         self.open.fetch_add(1, Ordering::SeqCst);
-        let after = self.committed.load(Ordering::SeqCst);
-        let slot = index.free.pop().unwrap_or_else(|| {
-            index.subscriptions.push(None);
-            index.subscriptions.len() as u32 - 1
-        });
-        for filter in filters.iter() {
-            index.for_each_posting(filter, |postings, key| postings.entry(key).or_default().push(slot));
+        let keys = self.keys_of_filters(&filters);
+        // Nothing comes after the last sequence: it gets no event before it is posted everywhere.
+        let subscription = Subscription { connection: connection.clone(), prefix, filters, after: u64::MAX, stamp: 0 };
+        let slot = self.lock().enter(subscription);
+        for keys in keys.chunks(POSTINGS_AT_ONCE) {
+            let mut index = self.lock();
+            keys.iter().for_each(|key| index.postings.add(*key, slot));
         }
-        index.subscriptions[slot as usize] =
-            Some(Subscription { connection: connection.clone(), prefix, filters, after, stamp: 0 });
+        let mut index = self.lock();
+        // What is delivered from here on finds it; what was delivered before had been committed.
+        let after = self.committed.load(Ordering::SeqCst);
+        if let Some(subscription) = index.subscription(slot) {
+            subscription.after = after;
+        }
         (Slot(slot), after)
     }
 
     pub fn unsubscribe(&self, slot: Slot) {
-        let mut index = self.lock();
-        let Some(subscription) = index.subscriptions[slot.0 as usize].take() else { return };
+        let taken = self.lock().subscriptions.get_mut(slot.0 as usize).and_then(Option::take);
+        let Some(subscription) = taken else { return };
         self.open.fetch_sub(1, Ordering::SeqCst);
-        for filter in subscription.filters.iter() {
-            index.for_each_posting(filter, |postings, key| {
-                if let Some(slots) = postings.get_mut(&key) {
-                    if let Some(at) = slots.iter().position(|other| *other == slot.0) {
-                        slots.swap_remove(at);
-                    }
-                    if slots.is_empty() {
-                        postings.remove(&key);
-                    }
-                }
-            });
+        for keys in self.keys_of_filters(&subscription.filters).chunks(POSTINGS_AT_ONCE) {
+            let mut index = self.lock();
+            keys.iter().for_each(|key| index.postings.remove(*key, slot.0));
         }
-        index.free.push(slot.0);
+        // Only now may another have its place.
+        self.lock().free.push(slot.0);
     }
 
     /// Hands each event, in order, to every subscription that matches. Returns how many were sent.
     pub fn publish(&self, publications: &[Publication<'_>]) -> usize {
-        let mut index = self.lock();
         self.committed(publications.iter().map(|publication| publication.sequence).max().unwrap_or(0));
-        publications.iter().map(|publication| index.deliver(publication)).sum()
+        let mut sent = 0;
+        for publications in publications.chunks(EVENTS_AT_ONCE) {
+            let _gathering = Gathering::start();
+            for publication in publications {
+                let keys = self.keys_of_event(&publication.view);
+                sent += self.lock().deliver(publication, &keys);
+            }
+        }
+        sent
+    }
+
+    fn key(&self, condition: Condition<'_>) -> u64 {
+        self.hasher.hash_one(condition)
+    }
+
+    /// Every place at which one of `filters` is to be found.
+    fn keys_of_filters(&self, filters: &[Filter]) -> Vec<u64> {
+        let mut keys = Vec::new();
+        for filter in filters {
+            let rarest_tag = filter.tags.iter().min_by_key(|(_, values)| values.len());
+            if let Some(ids) = &filter.ids {
+                keys.extend(ids.iter().map(|id| self.key(Condition::Id(&id.0))));
+            } else if let Some((name, values)) = rarest_tag {
+                keys.extend(values.iter().map(|value| self.key(Condition::Tag(*name, value))));
+            } else if let Some(authors) = &filter.authors {
+                keys.extend(authors.iter().map(|author| self.key(Condition::Author(&author.0))));
+            } else if let Some(kinds) = &filter.kinds {
+                keys.extend(kinds.iter().map(|kind| self.key(Condition::Kind(*kind))));
+            } else {
+                keys.push(self.key(Condition::Any));
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// Every place at which a filter that matches `event` may be.
+    fn keys_of_event(&self, event: &EventView<'_>) -> Vec<u64> {
+        let own = [
+            self.key(Condition::Any),
+            self.key(Condition::Kind(event.kind)),
+            self.key(Condition::Author(&event.pubkey.0)),
+            self.key(Condition::Id(&event.id.0)),
+        ];
+        let tags = event.index_tags.map(|(name, value)| self.key(Condition::Tag(name, value)));
+        own.into_iter().chain(tags).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
@@ -137,54 +200,121 @@ impl Live {
 }
 
 impl Index {
-    fn key(&self, condition: Condition<'_>) -> u64 {
-        self.hasher.hash_one(condition)
-    }
-
-    /// Calls `act` for every place at which `filter` is to be found.
-    fn for_each_posting(&mut self, filter: &Filter, mut act: impl FnMut(&mut HashMap<u64, Vec<u32>>, u64)) {
-        let rarest_tag = filter.tags.iter().min_by_key(|(_, values)| values.len());
-        let keys: Vec<u64> = if let Some(ids) = &filter.ids {
-            ids.iter().map(|id| self.key(Condition::Id(&id.0))).collect()
-        } else if let Some((name, values)) = rarest_tag {
-            values.iter().map(|value| self.key(Condition::Tag(*name, value))).collect()
-        } else if let Some(authors) = &filter.authors {
-            authors.iter().map(|author| self.key(Condition::Author(&author.0))).collect()
-        } else if let Some(kinds) = &filter.kinds {
-            kinds.iter().map(|kind| self.key(Condition::Kind(*kind))).collect()
-        } else {
-            vec![self.key(Condition::Any)]
-        };
-        for key in keys {
-            act(&mut self.postings, key);
+    fn enter(&mut self, subscription: Subscription) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            self.subscriptions[slot as usize] = Some(subscription);
+            return slot;
         }
+        self.subscriptions.push(Some(subscription));
+        self.subscriptions.len() as u32 - 1
     }
 
-    fn deliver(&mut self, publication: &Publication<'_>) -> usize {
+    fn subscription(&mut self, slot: u32) -> Option<&mut Subscription> {
+        self.subscriptions.get_mut(slot as usize)?.as_mut()
+    }
+
+    fn deliver(&mut self, publication: &Publication<'_>, keys: &[u64]) -> usize {
         self.stamp += 1;
-        let event = &publication.view;
-        let mut keys = vec![
-            self.key(Condition::Any),
-            self.key(Condition::Kind(event.kind)),
-            self.key(Condition::Author(&event.pubkey.0)),
-            self.key(Condition::Id(&event.id.0)),
-        ];
-        keys.extend(event.index_tags.map(|(name, value)| self.key(Condition::Tag(name, value))));
         let mut sent = 0;
-        for key in keys {
-            for slot in self.postings.get(&key).into_iter().flatten() {
-                let Some(subscription) = &mut self.subscriptions[*slot as usize] else { continue };
-                if subscription.stamp == self.stamp || !subscription.wants(publication) {
-                    continue;
-                }
-                subscription.stamp = self.stamp;
-                let prefix = subscription.prefix.clone();
-                let body = publication.body.clone();
-                subscription.connection.outbox.push(Frame::event(prefix, body));
-                sent += 1;
+        // Compressed by the first recipient that takes it so, for all of them.
+        let mut deflated: Option<Arc<Deflated>> = None;
+        for slot in keys.iter().flat_map(|key| self.postings.at(*key)) {
+            let Some(Some(subscription)) = self.subscriptions.get_mut(*slot as usize) else { continue };
+            if std::mem::replace(&mut subscription.stamp, self.stamp) == self.stamp || !subscription.wants(publication)
+            {
+                continue;
             }
+            let outbox = &subscription.connection.outbox;
+            let deflated = outbox.compresses().then(|| deflated.get_or_insert_default().clone());
+            let (prefix, body) = (subscription.prefix.clone(), publication.body.clone());
+            outbox.push(Frame::Event { prefix, body, deflated });
+            sent += 1;
         }
         sent
+    }
+}
+
+/// Neither the bits by which a map finds its buckets nor those that it keeps there.
+fn shard(key: u64) -> usize {
+    (key >> 40) as usize % SHARDS
+}
+
+impl Postings {
+    fn shard(&mut self, key: u64) -> &mut HashMap<u64, Slots, BuildHasherDefault<Unhashed>> {
+        &mut self.0[shard(key)]
+    }
+
+    fn at(&self, key: u64) -> &[u32] {
+        match self.0[shard(key)].get(&key) {
+            Some(Slots::One(slot)) => std::slice::from_ref(slot),
+            Some(Slots::Many(slots)) => slots,
+            None => &[],
+        }
+    }
+
+    fn add(&mut self, key: u64, slot: u32) {
+        match self.shard(key).entry(key) {
+            Entry::Vacant(place) => drop(place.insert(Slots::One(slot))),
+            Entry::Occupied(mut place) => place.get_mut().add(slot),
+        }
+    }
+
+    fn remove(&mut self, key: u64, slot: u32) {
+        let shard = self.shard(key);
+        if let Entry::Occupied(mut place) = shard.entry(key)
+            && place.get_mut().remove(slot)
+        {
+            place.remove();
+            if shard.len() < shard.capacity() / 4 {
+                let room = 2 * shard.len();
+                shard.shrink_to(room);
+            }
+        }
+    }
+}
+
+impl Default for Postings {
+    fn default() -> Self {
+        Self((0..SHARDS).map(|_| HashMap::default()).collect())
+    }
+}
+
+impl Slots {
+    fn add(&mut self, slot: u32) {
+        match self {
+            Self::One(one) => *self = Self::Many(vec![slot.min(*one), slot.max(*one)]),
+            Self::Many(slots) => slots.insert(slots.partition_point(|other| *other < slot), slot),
+        }
+    }
+
+    /// Whether none is left.
+    fn remove(&mut self, slot: u32) -> bool {
+        match self {
+            Self::One(one) => *one == slot,
+            Self::Many(slots) => {
+                if let Ok(at) = slots.binary_search(&slot) {
+                    slots.remove(at);
+                }
+                if slots.len() < slots.capacity() / 4 {
+                    slots.shrink_to(2 * slots.len());
+                }
+                slots.is_empty()
+            }
+        }
+    }
+}
+
+impl Hasher for Unhashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key is one u64");
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
     }
 }
 

@@ -11,6 +11,7 @@
 pub mod client;
 pub mod data;
 pub mod event;
+pub mod frames;
 pub mod http;
 pub mod manage;
 pub mod market;

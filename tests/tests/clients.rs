@@ -53,6 +53,11 @@ fn ndk_publishes_queries_subscribes_and_authenticates() -> anyhow::Result<()> {
     run_script("ndk.mjs")
 }
 
+#[test]
+fn ws_and_node_itself_send_and_take_compressed_messages() -> anyhow::Result<()> {
+    run_script("deflate.mjs")
+}
+
 /// The client of rust-nostr, connected. It answers the relay's challenge by itself.
 async fn sdk(relay: &Relay, keys: &Keys) -> anyhow::Result<Client> {
     let client = Client::builder().signer(keys.clone()).build();

@@ -262,3 +262,182 @@ impl Outgoing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::websocket::deflate::Deflated;
+    use crate::websocket::inflate;
+
+    /// A socket that takes now few bytes, now many, and sometimes none.
+    struct Narrow {
+        taken: Vec<u8>,
+        rooms: Vec<usize>,
+        calls: usize,
+    }
+
+    impl Narrow {
+        fn take(&mut self, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+            let mut room = self.rooms[self.calls % self.rooms.len()];
+            self.calls += 1;
+            let before = self.taken.len();
+            for piece in pieces {
+                let fits = room.min(piece.len());
+                self.taken.extend_from_slice(&piece[..fits]);
+                room -= fits;
+            }
+            match self.taken.len() - before {
+                0 => Poll::Pending,
+                written => Poll::Ready(Ok(written)),
+            }
+        }
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.get_mut().take(&[IoSlice::new(bytes)])
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            pieces: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.get_mut().take(pieces)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn frames() -> impl Strategy<Value = Vec<Frame>> {
+        let length = || prop_oneof![0..300_usize, 4_000..4_200_usize, 65_400..65_600_usize];
+        // Digits that do not repeat, as those of keys, or hardly anything else.
+        let body = (length(), any::<bool>(), any::<u32>()).prop_map(|(length, dull, seed)| {
+            let digit = |at: usize| (seed as usize).wrapping_mul(at * at + 7) >> 13;
+            let text: String =
+                (0..length).map(|at| if dull { 'a' } else { ['x', 'y', 'z', 'w'][digit(at) % 4] }).collect();
+            text
+        });
+        let frame =
+            (body, proptest::option::of(("[a-zé]{0,64}", any::<bool>()))).prop_map(|(body, event)| match event {
+                None => Frame::Text(body),
+                Some((prefix, shared)) => Frame::Event {
+                    prefix: prefix.into(),
+                    body: body.into(),
+                    deflated: shared.then(|| Arc::new(Deflated::default())),
+                },
+            });
+        proptest::collection::vec(frame, 0..12)
+    }
+
+    fn text_of(frame: &Frame) -> String {
+        match frame {
+            Frame::Text(text) => text.clone(),
+            Frame::Event { prefix, body, .. } => format!("{prefix}{}]", String::from_utf8_lossy(body)),
+        }
+    }
+
+    /// The messages in what was written, inflated where they are compressed.
+    fn read(mut bytes: &[u8]) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let [first, short, rest @ ..] = bytes {
+            let (length, rest) = match short {
+                126 => (usize::from(u16::from_be_bytes(rest[..2].try_into().unwrap())), &rest[2..]),
+                127 => (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, &rest[8..]),
+                short => (usize::from(*short), rest),
+            };
+            let (payload, rest) = rest.split_at(length);
+            let text = match first {
+                0x81 => payload.to_vec(),
+                0xc1 => inflate(payload, 1 << 20).unwrap(),
+                other => panic!("no text: {other:x}"),
+            };
+            texts.push(String::from_utf8(text).unwrap());
+            bytes = rest;
+        }
+        assert!(bytes.is_empty());
+        texts
+    }
+
+    proptest! {
+        #[test]
+        fn all_messages_arrive_whole_and_in_order_however_little_the_socket_takes(
+            frames in frames(),
+            rooms in proptest::collection::vec(prop_oneof![Just(0), 1..20_usize, 1_000..400_000_usize], 0..6),
+            offer in prop_oneof![Just(None), (8..16_u8).prop_map(Some)],
+        ) {
+            let offer = offer.map(|bits| format!("permessage-deflate; server_max_window_bits={bits}"));
+            let agreed = Agreed::to_offers(offer.as_deref().into_iter());
+            let mut outflow = Outflow::default();
+            for frame in &frames {
+                outflow.push(frame.clone(), agreed);
+            }
+            // Always some room in the end.
+            let rooms = rooms.into_iter().chain([5_000]).collect();
+            let mut socket = Narrow { taken: Vec::new(), rooms, calls: 0 };
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut left = Left::default();
+            while !outflow.is_empty() {
+                if let Poll::Ready(written) = outflow.poll_write(&mut cx, &mut socket) {
+                    let written = written.unwrap();
+                    left.wire_bytes += written.wire_bytes;
+                    left.outbox_bytes += written.outbox_bytes;
+                }
+            }
+            prop_assert_eq!(read(&socket.taken), frames.iter().map(text_of).collect::<Vec<_>>());
+            prop_assert_eq!(left.wire_bytes, socket.taken.len());
+            prop_assert_eq!(left.outbox_bytes, frames.iter().map(Frame::bytes).sum::<usize>());
+        }
+    }
+
+    #[test]
+    fn a_close_follows_what_the_client_has_in_part_and_nothing_else() {
+        let mut outflow = Outflow::default();
+        for text in ["first", "second"] {
+            outflow.push(Frame::Text(text.to_owned()), None);
+        }
+        let mut socket = Narrow { taken: Vec::new(), rooms: vec![3, 100], calls: 0 };
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(outflow.poll_write(&mut cx, &mut socket).is_ready());
+        outflow.close(Some(1001), "bye");
+        assert!(outflow.poll_write(&mut cx, &mut socket).is_ready());
+        assert!(outflow.is_empty());
+        assert_eq!(socket.taken, b"\x81\x05first\x88\x05\x03\xe9bye");
+    }
+
+    #[test]
+    fn many_messages_leave_with_one_call_and_a_long_body_is_not_copied() {
+        let mut outflow = Outflow::default();
+        for number in 0..100 {
+            outflow.push(Frame::event("[\"EVENT\",\"s\",".into(), format!("{{\"id\":{number}}}").into()), None);
+        }
+        outflow.push(Frame::event("p".into(), vec![b'x'; 100_000].into()), None);
+        let mut socket = Narrow { taken: Vec::new(), rooms: vec![1 << 20], calls: 0 };
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(outflow.poll_write(&mut cx, &mut socket).is_ready());
+        assert!(outflow.is_empty());
+        assert_eq!(socket.calls, 1);
+        assert!(SCRATCH.with_borrow(Vec::capacity) < 50_000);
+    }
+
+    #[test]
+    fn an_event_is_compressed_once_and_hexadecimal_digits_take_five_bits_at_most() {
+        let body: Bytes = (0..4_000_u32)
+            .map(|at| b"0123456789abcdef"[(at.wrapping_mul(2_654_435_761) >> 20) as usize % 16])
+            .collect();
+        let deflated = Arc::new(Deflated::default());
+        let first = deflated.of(&body).expect("shorter");
+        assert!(first.len() * 8 <= body.len() * 5, "{} of {}", first.len(), body.len());
+        assert_eq!(deflated.of(&body).map(|again| again.as_ptr()), Some(first.as_ptr()));
+    }
+}
