@@ -57,11 +57,11 @@ async fn a_message_may_come_in_fragments_with_control_frames_between_and_byte_by
     }
     ensure!(client.next().await?.text()? == EOSE);
     // Many in one packet.
-    client.send_bytes(&masked(0x81, REQ).repeat(500)).await?;
+    client.send_bytes(&masked(0x81, b"[]").repeat(500)).await?;
     for _ in 0..500 {
-        ensure!(client.next().await?.text()? == EOSE);
+        ensure!(client.next().await?.text()?.starts_with("[\"NOTICE\","));
     }
-    Ok(())
+    check_serves(&mut client).await
 }
 
 #[tokio::test]
@@ -106,7 +106,10 @@ async fn what_breaks_the_protocol_is_answered_by_the_code_for_it() -> anyhow::Re
     for (what, bytes, code) in cases {
         let mut client = connect().await?;
         client.send_bytes(&bytes).await?;
-        let frame = client.next().await?;
+        let mut frame = client.next().await?;
+        if frame.text().is_ok_and(|text| text.starts_with("[\"NOTICE\",")) {
+            frame = client.next().await?;
+        }
         ensure!(frame.close_code()? == Some(code), "{what}: {frame:?} for {bytes:?}");
         client.expect_end().await?;
     }

@@ -187,6 +187,8 @@ fn list<'a, T: Ord>(
     })?;
     values.sort_unstable();
     values.dedup();
+    // Kept for as long as a subscription is open.
+    values.shrink_to_fit();
     Ok(values)
 }
 

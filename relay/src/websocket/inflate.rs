@@ -24,7 +24,7 @@ thread_local! {
 pub fn inflate(compressed: &[u8], max_bytes: usize) -> Result<Vec<u8>, Violation> {
     INFLATER.with_borrow_mut(|inflater| {
         let inflater = inflater.get_or_insert_with(|| Decompress::new(false));
-        let mut plain = Vec::with_capacity(compressed.len().saturating_mul(RATIO).clamp(64, max_bytes + 1));
+        let mut plain = Vec::with_capacity(compressed.len().saturating_mul(RATIO).clamp(1, max_bytes + 1));
         inflater.reset(false);
         for part in [compressed, &TAIL] {
             run(inflater, part, &mut plain, max_bytes)?;
