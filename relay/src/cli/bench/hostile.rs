@@ -47,6 +47,14 @@ pub struct Args {
     events: u32,
 }
 
+/// What the well-behaved client does.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Events a second.
+    pub rate: u32,
+    pub events: u32,
+}
+
 /// Measures alone, then with the crowd.
 ///
 /// # Errors
@@ -55,7 +63,8 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
     let target = Target::open(common).await?;
     let subject = format!("{} events/s by one client, heard by one other", args.rate);
     let mut report = Report::new("hostile", subject);
-    report.push(measure(&target, args, common.seed, "alone").await?);
+    let load = Load { rate: args.rate, events: args.events };
+    report.push(measure(&target, load, common.seed, "alone").await?);
     let data = Data::new(common.seed, STRANGERS);
     let each = args.subscriptions.div_ceil(u32::from(args.connections));
     let opened = Instant::now();
@@ -67,15 +76,15 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
     }
     report.note(format!("opening took {:.1} s, {refused} subscriptions refused", opened.elapsed().as_secs_f64()));
     let name = format!("{} hostile", u64::from(each) * u64::from(args.connections) - refused);
-    report.push(measure(&target, args, common.seed.wrapping_add(1), &name).await?);
+    report.push(measure(&target, load, common.seed.wrapping_add(1), &name).await?);
     Ok(report)
 }
 
 /// Publishes at the rate on one connection and listens on another.
-async fn measure(target: &Target, args: &Args, seed: u64, name: &str) -> anyhow::Result<Row> {
+pub async fn measure(target: &Target, load: Load, seed: u64, name: &str) -> anyhow::Result<Row> {
     let author = keypair(seed, "well-behaved author");
     let run = clock::now_ms();
-    let events: Vec<Event> = parallel(args.events as usize, |at| {
+    let events: Vec<Event> = parallel(load.events as usize, |at| {
         let tags = [vec!["t".to_owned(), TOPIC.to_owned()]];
         Event::sign(&author, clock::now_s(), 1, &tags, &format!("note {at} of run {run}"))
     });
@@ -98,7 +107,7 @@ async fn measure(target: &Target, args: &Args, seed: u64, name: &str) -> anyhow:
     let (mut sender, mut answers) = Client::connect(&target.url).await?.split();
     let reading = tokio::spawn(async move { while answers.next().await.is_ok() {} });
     let watch = target.watch();
-    let pace = Pace::start(f64::from(args.rate));
+    let pace = Pace::start(f64::from(load.rate));
     let mut sent = Vec::with_capacity(events.len());
     for (at, event) in events.iter().enumerate() {
         pace.wait(at).await;

@@ -2,6 +2,7 @@
 //!
 //! Every load is made and signed before the clock starts, is bounded in number and time, and ends by itself.
 
+mod abuse;
 pub mod child;
 pub mod client;
 mod compare;
@@ -65,6 +66,8 @@ enum Scenario {
     Count(count::Args),
     /// Delivery beside subscriptions that are made to be expensive
     Hostile(hostile::Args),
+    /// Delivery beside clients that misbehave
+    Abuse(abuse::Args),
     /// Events from JSON lines into a store
     Import(import::Args),
     /// Two relays side by side, by every scenario that needs no restart
@@ -126,6 +129,7 @@ async fn measure(scenario: &Scenario, common: &Common) -> anyhow::Result<Report>
         Scenario::Pagination(args) => pagination::run(args, common).await,
         Scenario::Count(args) => count::run(args, common).await,
         Scenario::Hostile(args) => hostile::run(args, common).await,
+        Scenario::Abuse(args) => abuse::run(args, common).await,
         Scenario::Import(args) => import::run(args, common).await,
         Scenario::Compare(args) => compare::run(args, common).await,
         Scenario::Generate(_) => bail!("there is nothing to measure"),
