@@ -48,7 +48,7 @@ async fn stored_answers_counts_and_live_events_equal_a_naive_twin() -> anyhow::R
             found += compare(&twin, question, answer, |event| naive::is_visible(event, &me))?;
         }
         if let Some(other) = &mut other {
-            other.compare(&twin, &questions).await?;
+            other.compare(&questions).await?;
         }
         let news = publish(&mut publisher, &mut twin, &mut world).await?;
         if let Some(other) = &mut other {
@@ -162,6 +162,8 @@ async fn publish(publisher: &mut Client, twin: &mut Store, world: &mut World) ->
 /// Another relay that is asked the same.
 struct Other {
     wire: Wire,
+    /// What it holds: it may have taken other events.
+    twin: Store,
     asked: usize,
     /// By kind of difference: how often, and one example.
     differences: BTreeMap<String, (usize, String)>,
@@ -171,7 +173,8 @@ impl Other {
     /// `None` when no other relay is named.
     async fn connect(history: &[Event]) -> anyhow::Result<Option<Self>> {
         let Ok(url) = std::env::var("MERCATO_TWIN_URL") else { return Ok(None) };
-        let mut other = Self { wire: Wire::connect(&url).await?, asked: 0, differences: BTreeMap::new() };
+        let wire = Wire::connect(&url).await?;
+        let mut other = Self { wire, twin: Store::default(), asked: 0, differences: BTreeMap::new() };
         other.publish(history).await?;
         Ok(Some(other))
     }
@@ -184,20 +187,21 @@ impl Other {
     async fn publish(&mut self, events: &[Event]) -> anyhow::Result<()> {
         let verdicts = self.wire.publish(events).await?;
         for (event, (accepted, text)) in events.iter().zip(verdicts) {
-            if !accepted {
+            let fate = accepted.then(|| self.twin.insert(event));
+            if fate.is_none_or(|fate| matches!(fate, Fate::Replaced | Fate::Deleted)) {
                 let what: String = text.chars().take(40).collect();
-                self.differs(format!("refused: {what}"), event.to_json().to_string());
+                self.differs(format!("{fate:?} by its twin: {what}"), event.to_json().to_string());
             }
         }
         Ok(())
     }
 
-    async fn compare(&mut self, twin: &Store, questions: &[Vec<Value>]) -> anyhow::Result<()> {
+    async fn compare(&mut self, questions: &[Vec<Value>]) -> anyhow::Result<()> {
         let answers = self.wire.ask(questions).await?;
         self.wire.close(questions.len()).await?;
         for (filters, answer) in questions.iter().zip(&answers) {
             self.asked += 1;
-            match (&answer.stored, compare(twin, filters, answer, |_| true)) {
+            match (&answer.stored, compare(&self.twin, filters, answer, |_| true)) {
                 (_, Ok(_)) => {}
                 (Err(text), Err(_)) => {
                     let what: String = text.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
