@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::peer::LinkInfo;
+
 /// Events of one import that may be under way at once.
 pub const WINDOW: usize = 1_000;
 
@@ -28,6 +30,12 @@ pub enum Request {
     Import,
     /// Who is connected. Answered by `connections`, then a line for each.
     Monitor,
+    /// Every link to another relay.
+    Links,
+    /// Keep the links that a router file wants for as long as this conversation lasts, in which only further such
+    /// requests may follow: they take the place of this one. Answered by the links, again and again. `keep`: how far
+    /// each link comes is kept for the next time.
+    Route { file: String, keep: bool },
     /// Remove what matches a NIP-01 filter.
     Delete { filter: serde_json::Value },
     /// Give the space of removed events back to the disk.
@@ -50,6 +58,7 @@ pub enum Answer {
     /// How many lines follow, a `connection` each.
     Connections(u64),
     Connection(Peer),
+    Links(Vec<LinkInfo>),
     /// How many events were removed.
     Deleted(u64),
     Compacted,

@@ -54,6 +54,24 @@ fn plain(url: &str) -> String {
     rest.trim_end_matches('/').to_ascii_lowercase()
 }
 
+/// Refuses what no other relay may hand us. What it has taken may be old by now; whatever cannot be history is checked
+/// like an event of a client. `url` is as in `check_vanish`, `now` is in seconds.
+pub fn check_linked(event: &Event, limits: &LimitsConfig, url: &str, now: u64) -> Result<(), String> {
+    if event.kind == kind::AUTH {
+        return Err("invalid: an authentication event is sent by AUTH".to_owned());
+    }
+    check_size(event, limits)?;
+    let past = if event.retention() == Retention::Ephemeral { limits.ephemeral_past_s } else { 0 };
+    check_age(event, limits, past, now)?;
+    check_work(event, limits)?;
+    check_repost(event)?;
+    check_vanish(event, url)?;
+    if event.protected {
+        return Err("blocked: a protected event is taken from its author only".to_owned());
+    }
+    Ok(())
+}
+
 fn check_size(event: &Event, limits: &LimitsConfig) -> Result<(), String> {
     if event.body().len() > limits.max_event_bytes {
         return Err(format!("invalid: event too large: {}", event.body().len()));
@@ -73,13 +91,18 @@ fn carries_request(event: &Event) -> bool {
 }
 
 fn check_time(event: &Event, limits: &LimitsConfig, now: u64) -> Result<(), String> {
-    if event.created_at > now.saturating_add(limits.created_at_future_s) {
-        return Err("invalid: created_at too late".to_owned());
-    }
     let past = match event.retention() {
         Retention::Ephemeral => limits.ephemeral_past_s,
         Retention::Regular | Retention::Replaceable | Retention::Addressable => limits.created_at_past_s,
     };
+    check_age(event, limits, past, now)
+}
+
+/// `past` is how old the event may be, 0: any age.
+fn check_age(event: &Event, limits: &LimitsConfig, past: u64, now: u64) -> Result<(), String> {
+    if event.created_at > now.saturating_add(limits.created_at_future_s) {
+        return Err("invalid: created_at too late".to_owned());
+    }
     if past > 0 && event.created_at < now.saturating_sub(past) {
         return Err("invalid: created_at too early".to_owned());
     }

@@ -22,6 +22,7 @@ pub mod live;
 pub mod market;
 pub mod nostr;
 pub mod outbox;
+pub mod peer;
 pub mod policy;
 mod publish;
 pub mod query;

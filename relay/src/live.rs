@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::connection::Connection;
 use crate::nostr::{EventView, Filter, search};
 use crate::outbox::{Frame, Gathering};
+use crate::peer::feed::Feed;
 use crate::policy::Reach;
 use crate::websocket::deflate::Deflated;
 
@@ -45,6 +46,8 @@ pub struct Live {
     /// How many subscriptions are open.
     open: AtomicUsize,
     hasher: RandomState,
+    /// What links to other relays follow.
+    feed: Arc<Feed>,
 }
 
 /// Nobody holds it for longer than one event, or `POSTINGS_AT_ONCE`, take.
@@ -93,7 +96,8 @@ impl Live {
     /// `committed` is the sequence of the newest event that is in the store already.
     pub fn new(committed: u64) -> Self {
         let (index, hasher) = (Mutex::default(), RandomState::new());
-        Self { index, committed: AtomicU64::new(committed), open: AtomicUsize::new(0), hasher }
+        let (open, feed) = (AtomicUsize::new(0), Arc::default());
+        Self { index, committed: AtomicU64::new(committed), open, hasher, feed }
     }
 
     /// Says that everything up to `sequence` is in the store. Called before anybody is told so: who has heard OK
@@ -105,7 +109,12 @@ impl Live {
     /// Whether nobody waits for anything. What was said to be `committed` before need not be published then: who
     /// subscribes from now on finds it in the store.
     pub fn is_idle(&self) -> bool {
-        self.open.load(Ordering::SeqCst) == 0
+        self.open.load(Ordering::SeqCst) == 0 && self.feed.is_idle()
+    }
+
+    /// What links to other relays follow.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.feed
     }
 
     /// From now on the subscription gets every matching event with a sequence above the returned one;

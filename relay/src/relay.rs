@@ -11,6 +11,7 @@ use anyhow::Context;
 use hyper::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 
 use crate::access::{Access, Refresher};
 use crate::config::{Config, Network};
@@ -20,6 +21,8 @@ use crate::live::Live;
 use crate::market::{Audiences, Market, MarketKeys};
 use crate::nostr::{Pubkey, Verifier};
 use crate::outbox::Closing;
+use crate::peer::router::{self, Router};
+use crate::peer::{Home, Stock};
 use crate::policy::rate::{self, Rates};
 use crate::policy::{Policies, Readers};
 use crate::query::{Library, QueryPool};
@@ -47,6 +50,8 @@ pub struct Shared {
     pub access: Arc<Access>,
     /// Of all connections since the start.
     pub traffic: Traffic,
+    /// Our side of every link to another relay.
+    pub home: Arc<Home>,
     rules: Arc<Rules>,
     connections: Connections,
     serving: Serving,
@@ -68,6 +73,8 @@ pub struct Relay {
     accepting: tokio::task::JoinHandle<()>,
     /// Works until it is dropped.
     _members: Option<Refresher>,
+    /// The links that the configuration asks for.
+    router: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Relay {
@@ -87,8 +94,18 @@ impl Relay {
         let queries = QueryPool::start(library, threads)?;
         let sweeper = Some(Sweeper::new(config.retention.clone()));
         let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper };
-        let (writer, writer_thread) = writer::start(store.clone(), seat, readers, live.clone(), upkeep)?;
+        let (writer, writer_thread) = writer::start(store.clone(), seat, readers.clone(), live.clone(), upkeep)?;
         let access = Arc::new(Access::open(&config)?);
+        let stock = Stock {
+            store: store.clone(),
+            readers,
+            live: live.clone(),
+            writer: writer.clone(),
+            limits: config.limits.clone(),
+            access: access.clone(),
+        };
+        let home = Arc::new(Home::open(stock, &config)?);
+        let router = open_router(&config, &home)?;
         let members = Refresher::start(&access, store.clone())?;
         let rules = Rules {
             limits: config.limits.clone(),
@@ -113,14 +130,20 @@ impl Relay {
             queries,
             writer,
             access,
+            home,
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
-        Ok(Self { address, shared, writer: writer_thread, accepting, _members: members })
+        Ok(Self { address, shared, writer: writer_thread, accepting, router, _members: members })
     }
 
     /// Takes no more connections, lets what was accepted reach the disk, and says good-bye.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.accepting.abort();
+        if let Some(router) = self.router {
+            router.abort();
+            // Aborted, which is how it ends; by then its links have, too.
+            let _ = router.await;
+        }
         self.shared.connections.close_all();
         let farewell = async {
             while self.shared.connections.count() > 0 {
@@ -156,6 +179,21 @@ fn open_market(
         Ok(Market::restore(&market, keys.clone(), audiences.clone(), journal, now, store.clone())?)
     };
     Ok((Some(MarketSeat::new(Box::new(restore))?), Some(own)))
+}
+
+/// Starts the links that the configuration asks for.
+fn open_router(config: &Config, home: &Arc<Home>) -> anyhow::Result<Option<tokio::task::JoinHandle<()>>> {
+    if config.router.file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let file = router::read(&config.router.file)?;
+    let (files, changes) = mpsc::channel(1);
+    let watching = router::watch(config.router.file.clone(), file.clone(), files);
+    let mut router = Router::new(home.clone(), home.marks.clone());
+    Ok(Some(tokio::spawn(async move {
+        router.apply(&file);
+        tokio::join!(watching, router.run(changes));
+    })))
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

@@ -19,6 +19,7 @@ use crate::market::{Announcement, Delivery, Market, Output};
 use crate::nostr::kind::{self, Retention};
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
 use crate::outbox::Gathering;
+use crate::peer::feed::Feed;
 use crate::policy::{Reach, Readers};
 use crate::store::{Admission, Record, Scan, Store, StoreError, Transaction};
 use crate::sweep::Sweeper;
@@ -40,6 +41,8 @@ pub enum Command {
     Publish { event: Box<Event>, reply: Reply },
     /// Store an event of the past: no market, no delivery.
     Import { event: Box<Event>, reply: oneshot::Sender<Imported> },
+    /// Store and deliver an event of another relay: no market, its jobs are the other's to schedule.
+    Mirror { event: Box<Event>, reply: oneshot::Sender<Imported> },
     /// Remove what matches, without a trace, up to a bound; once more until it answers 0.
     Delete { filter: Filter, reply: oneshot::Sender<Result<u64, String>> },
     /// A connection has proved to hold a key.
@@ -177,6 +180,8 @@ struct Stored {
     sequence: u64,
     /// As it was when the event was judged: a later leaseholder gets a delivery of its own.
     reach: Reach,
+    /// Whether subscribers hear of it: not of imports. Links to other relays do of everything.
+    is_news: bool,
 }
 
 impl Writer {
@@ -241,6 +246,7 @@ impl Writer {
             txn: store.begin()?,
             store: &*store,
             readers: &readers,
+            feed: self.live.feed(),
             group,
             announcements: Vec::new(),
             has_vanished: false,
@@ -288,7 +294,11 @@ impl Writer {
         match command {
             Command::Connected(pubkey) => drop(seat.market.on_connected(now_ms(), pubkey)),
             Command::Disconnected(pubkey) => drop(seat.market.on_disconnected(now_ms(), pubkey)),
-            Command::Publish { .. } | Command::Import { .. } | Command::Delete { .. } | Command::Stop => {}
+            Command::Publish { .. }
+            | Command::Import { .. }
+            | Command::Mirror { .. }
+            | Command::Delete { .. }
+            | Command::Stop => {}
         }
     }
 
@@ -314,6 +324,7 @@ struct Open<'a> {
     txn: Box<dyn Transaction + 'a>,
     store: &'a dyn Store,
     readers: &'a Readers,
+    feed: &'a Feed,
     group: &'a mut Group,
     /// Signed after the last command.
     announcements: Vec<Announcement>,
@@ -327,7 +338,11 @@ impl Open<'_> {
         match command {
             Command::Publish { event, reply } => self.publish(event, reply, market),
             Command::Import { event, reply } => {
-                let outcome = self.import(&event, market);
+                let outcome = self.import(event, market);
+                self.group.answers.push(Answer::Import { reply, outcome });
+            }
+            Command::Mirror { event, reply } => {
+                let outcome = self.mirror(event);
                 self.group.answers.push(Answer::Import { reply, outcome });
             }
             Command::Delete { filter, reply } => {
@@ -366,7 +381,12 @@ impl Open<'_> {
     }
 
     fn judge(&mut self, event: &Event, market: &mut Option<MarketSeat>) -> Result<Judged, String> {
-        if event.retention() != Retention::Ephemeral {
+        if event.retention() == Retention::Ephemeral {
+            // Nothing is kept to know it by, but a ring of linked relays would hand it round for ever.
+            if !self.feed.is_idle() && !self.feed.note(event.id) {
+                return Ok(Judged::Have);
+            }
+        } else {
             match self.admit(event) {
                 Admission::Fresh => {}
                 Admission::Duplicate => return Ok(Judged::Have),
@@ -398,7 +418,7 @@ impl Open<'_> {
         match sequence {
             Ok(sequence) => {
                 let reach = self.readers.reach(&event.view());
-                self.group.publications.push(Stored { event, sequence, reach });
+                self.group.publications.push(Stored { event, sequence, reach, is_news: true });
             }
             Err(fault) => drop(self.fault.get_or_insert(fault)),
         }
@@ -427,20 +447,24 @@ impl Open<'_> {
         }
     }
 
-    fn import(&mut self, event: &Event, market: &mut Option<MarketSeat>) -> Imported {
+    fn import(&mut self, event: Box<Event>, market: &mut Option<MarketSeat>) -> Imported {
         if event.retention() == Retention::Ephemeral {
             return Imported::Refused("ephemeral");
         }
-        match self.admit(event) {
-            Admission::Fresh => {}
-            Admission::Duplicate => return Imported::Duplicate,
-            Admission::Replaced => return Imported::Refused("replaced"),
-            Admission::Deleted => return Imported::Refused("deleted"),
+        if let Err(outcome) = self.admit_copy(&event) {
+            return outcome;
         }
-        self.note(|txn| txn.insert(event).map(drop));
-        self.vanish(event);
+        let inserted = self.txn.insert(&event);
+        self.vanish(&event);
         if let Some(seat) = market {
-            self.keep_output(seat.market.on_import(now_ms(), event));
+            self.keep_output(seat.market.on_import(now_ms(), &event));
+        }
+        match inserted {
+            Ok(sequence) => {
+                let reach = self.readers.reach(&event.view());
+                self.group.publications.push(Stored { event, sequence, reach, is_news: false });
+            }
+            Err(fault) => drop(self.fault.get_or_insert(fault)),
         }
         Imported::Stored
     }
@@ -478,6 +502,26 @@ impl Open<'_> {
         });
         self.remove(&ids);
         ids.len()
+    }
+
+    fn mirror(&mut self, event: Box<Event>) -> Imported {
+        if event.retention() != Retention::Ephemeral
+            && let Err(outcome) = self.admit_copy(&event)
+        {
+            return outcome;
+        }
+        self.keep(event);
+        Imported::Stored
+    }
+
+    /// Whether a copy of an event that was taken elsewhere is to be stored; else what becomes of it.
+    fn admit_copy(&mut self, event: &Event) -> Result<(), Imported> {
+        match self.admit(event) {
+            Admission::Fresh => Ok(()),
+            Admission::Duplicate => Err(Imported::Duplicate),
+            Admission::Replaced => Err(Imported::Refused("replaced")),
+            Admission::Deleted => Err(Imported::Refused("deleted")),
+        }
     }
 
     fn delete(&mut self, filter: Filter) -> u64 {
@@ -533,7 +577,9 @@ impl Answer {
     fn for_unbegun(command: Command) -> Option<Self> {
         match command {
             Command::Publish { event, reply } => Some(Self::Event { reply, id: event.id, verdict: Ok("") }),
-            Command::Import { reply, .. } => Some(Self::Import { reply, outcome: Imported::Stored }),
+            Command::Import { reply, .. } | Command::Mirror { reply, .. } => {
+                Some(Self::Import { reply, outcome: Imported::Stored })
+            }
             Command::Delete { reply, .. } => Some(Self::Delete { reply, removed: 0 }),
             Command::Connected(_) | Command::Disconnected(_) | Command::Stop => None,
         }
@@ -571,8 +617,10 @@ fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
         let mut outgoing = Vec::with_capacity(publications.len() + deliveries.len());
         let handed: Vec<(Record, &Handed)> =
             deliveries.iter().filter_map(|handed| Some((request(store, &handed.delivery)?, handed))).collect();
+        feed(live, &publications);
+        let news = publications.into_iter().filter(|stored| stored.is_news);
         let (events, reaches): (Vec<_>, Vec<_>) =
-            publications.into_iter().map(|stored| ((stored.event, stored.sequence), stored.reach)).unzip();
+            news.map(|stored| ((stored.event, stored.sequence), stored.reach)).unzip();
         outgoing.extend(events.iter().zip(reaches).map(|((event, sequence), reach)| Publication {
             view: event.view(),
             body: event.body().clone(),
@@ -586,6 +634,16 @@ fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
             reach: Reach::Only(vec![handed.delivery.to]),
         }));
         live.publish(&outgoing);
+    }
+}
+
+/// Tells links to other relays of everything but leased requests, which are nobody else's.
+fn feed(live: &Live, publications: &[Stored]) {
+    for stored in publications {
+        match &stored.reach {
+            Reach::Everyone | Reach::Only(_) => live.feed().publish(&stored.event, stored.sequence),
+            Reach::Named(_) => {}
+        }
     }
 }
 

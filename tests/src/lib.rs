@@ -13,6 +13,7 @@ pub mod data;
 pub mod event;
 pub mod frames;
 pub mod http;
+pub mod link;
 pub mod manage;
 pub mod market;
 pub mod naive;

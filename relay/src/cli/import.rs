@@ -5,7 +5,7 @@
 
 mod check;
 mod judge;
-mod read;
+pub(super) mod read;
 mod tally;
 
 use std::path::PathBuf;
@@ -117,6 +117,7 @@ fn store(
             Answer::Refused(reason) => tally.refused(line, &id, &reason, progress),
             Answer::Error(text) => bail!("line {line}: {text}; {tally} until then"),
             other @ (Answer::Info(_)
+            | Answer::Links(_)
             | Answer::Deleted(_)
             | Answer::Compacted
             | Answer::Checkpoint(_)

@@ -10,6 +10,7 @@ mod compact;
 mod delete;
 mod demo;
 mod descriptors;
+mod download;
 mod duration;
 mod export;
 mod files;
@@ -17,6 +18,7 @@ mod import;
 mod info;
 mod jobs;
 mod keys;
+mod linking;
 mod migrate;
 mod monitor;
 mod npub;
@@ -26,11 +28,15 @@ mod range;
 mod reading;
 mod relay;
 mod restore;
+mod router;
 mod scan;
 mod screen;
 mod settings;
+mod standing;
 mod storage;
+mod stream;
 mod terminal;
+mod upload;
 mod writing;
 
 use std::path::PathBuf;
@@ -75,6 +81,14 @@ enum Verb {
     Restore(With<restore::RestoreArgs>),
     /// Bring a store of an older format to this version's.
     Migrate(With<Nothing>),
+    /// Pass live events from or to another relay.
+    Stream(With<stream::StreamArgs>),
+    /// Keep the links to other relays that a file asks for.
+    Router(With<router::RouterArgs>),
+    /// Send stored events to another relay.
+    Upload(With<upload::UploadArgs>),
+    /// Fetch what another relay has stored.
+    Download(With<download::DownloadArgs>),
     /// Show the jobs and how they stand.
     Jobs(With<jobs::JobsArgs>),
     /// Show the public key that the relay signs with.
@@ -190,6 +204,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Backup(with) => backup::run(&config(with.source)?, &with.args),
         Verb::Restore(with) => restore::run(&config(with.source)?, &with.args),
         Verb::Migrate(with) => migrate::run(&config(with.source)?),
+        Verb::Stream(with) => stream::run(&config(with.source)?, with.args),
+        Verb::Router(with) => router::run(&config(with.source)?, with.args),
+        Verb::Upload(with) => upload::run(&config(with.source)?, with.args),
+        Verb::Download(with) => download::run(&config(with.source)?, with.args),
         Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
         Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
         Verb::Info(with) => info::run(&config(with.source)?),

@@ -45,7 +45,7 @@ fn check_descriptors(config: &Config) {
     }
 }
 
-fn start_log() {
+pub(super) fn start_log() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();

@@ -12,6 +12,7 @@ mod network;
 mod plugins;
 mod relay;
 mod retention;
+mod router;
 mod store;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ pub use network::Network;
 pub use plugins::PluginsConfig;
 pub use relay::RelayConfig;
 pub use retention::RetentionRule;
+pub use router::RouterConfig;
 pub use store::StoreConfig;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -39,6 +41,7 @@ pub struct Config {
     /// Left out when empty: a file that adds `[[retention]]` must not name it twice.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retention: Vec<RetentionRule>,
+    pub router: RouterConfig,
 }
 
 impl Config {

@@ -17,12 +17,15 @@ use super::line::{Line, Splitter};
 use super::{Answer, Info, Request, WINDOW};
 use crate::ingest;
 use crate::nostr::{Event, Filter, FilterLimits};
+use crate::peer::router::{Router, RouterFile};
 use crate::relay::{Relay, Shared};
 use crate::store::{Store, StoreError};
 use crate::writer::{Command, Imported};
 
 /// Conversations at once; more are told so and closed.
 const CONVERSATIONS: usize = 16;
+/// How often a conversation about links is told how they stand.
+const REPORT_PERIOD: Duration = Duration::from_secs(1);
 /// What is answered when the writer has ended.
 const STOPPING: &str = "the relay is stopping";
 
@@ -137,6 +140,8 @@ async fn converse(
             Ok(Request::Delete { filter }) => say(answers, &host.delete(&filter).await).await?,
             Ok(Request::Compact) => say(answers, &host.compact().await).await?,
             Ok(Request::Checkpoint) => say(answers, &host.checkpoint().await).await?,
+            Ok(Request::Links) => say(answers, &Answer::Links(host.shared.home.links.info())).await?,
+            Ok(Request::Route { file, keep }) => return route(host, lines, answers, &file, keep).await,
             Ok(Request::Import) => return import(host, lines, answers).await,
             Err(text) => say(answers, &Answer::Error(text)).await?,
         }
@@ -227,6 +232,41 @@ impl Host {
         let event = Event::parse(text).map_err(|error| error.to_string())?;
         ingest::check_import(&event, &self.shared.config.limits, &self.shared.config.relay.url)?;
         Ok(Box::new(event))
+    }
+}
+
+/// Keeps links for as long as the conversation lasts.
+async fn route(
+    host: &Host,
+    lines: &mut Lines<impl AsyncBufRead + Unpin>,
+    answers: &mut (impl AsyncWrite + Unpin),
+    file: &str,
+    keep: bool,
+) -> io::Result<()> {
+    let home = &host.shared.home;
+    let marks = if keep { home.marks.clone() } else { Arc::default() };
+    let mut router = Router::new(home.clone(), marks);
+    let mut file = file.to_owned();
+    let mut reports = tokio::time::interval(REPORT_PERIOD);
+    loop {
+        match RouterFile::parse(&file) {
+            Ok(file) => router.apply(&file),
+            Err(error) => return say(answers, &Answer::Error(error.to_string())).await,
+        }
+        file = loop {
+            tokio::select! {
+                line = lines.next() => match line?.as_ref().map(read_request) {
+                    None => return Ok(()),
+                    Some(Ok(Request::Route { file, .. })) => break file,
+                    Some(Ok(_)) => say(answers, &Answer::Error("only another router file may follow".to_owned())).await?,
+                    Some(Err(text)) => say(answers, &Answer::Error(text)).await?,
+                },
+                _ = reports.tick() => {
+                    router.save().await;
+                    say(answers, &Answer::Links(router.info())).await?;
+                }
+            }
+        };
     }
 }
 
