@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::negentropy::trees::TreeInfo;
 use crate::peer::LinkInfo;
 
 /// Events of one import that may be under way at once.
@@ -42,6 +43,10 @@ pub enum Request {
     Compact,
     /// Copy the store as it is now into a new folder beside it.
     Checkpoint,
+    /// The negentropy trees.
+    Trees,
+    /// Build the tree of this filter anew, or for the first time.
+    BuildTree { filter: serde_json::Value },
 }
 
 /// What the relay answers.
@@ -64,6 +69,9 @@ pub enum Answer {
     Compacted,
     /// Where the copy is. It belongs to who asked for it; the relay's next start removes it.
     Checkpoint(PathBuf),
+    Trees(Vec<TreeInfo>),
+    /// It is being done.
+    Begun,
     /// The request could not be carried out; for an event: nothing is known of it.
     Error(String),
 }

@@ -7,7 +7,7 @@ use crate::config::{Config, Way};
 use crate::nostr::Pubkey;
 
 /// NIPs whose claims on a relay are met.
-const SUPPORTED_NIPS: [u16; 21] = [1, 2, 4, 9, 11, 13, 17, 22, 28, 40, 42, 45, 59, 62, 65, 67, 70, 86, 89, 90, 98];
+const SUPPORTED_NIPS: [u16; 22] = [1, 2, 4, 9, 11, 13, 17, 22, 28, 40, 42, 45, 59, 62, 65, 67, 70, 77, 86, 89, 90, 98];
 
 /// `own` is the key that signs leases and job states; `None` when the market is off.
 pub fn document(config: &Config, lists: &Lists, own: Option<Pubkey>) -> Value {

@@ -20,6 +20,7 @@ mod info;
 pub mod ingest;
 pub mod live;
 pub mod market;
+pub mod negentropy;
 pub mod nostr;
 pub mod outbox;
 pub mod peer;

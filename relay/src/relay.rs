@@ -19,6 +19,7 @@ use crate::connection::{Connection, Traffic};
 use crate::control::Peer;
 use crate::live::Live;
 use crate::market::{Audiences, Market, MarketKeys};
+use crate::negentropy::{self, Exchanges, Trees};
 use crate::nostr::{Pubkey, Verifier};
 use crate::outbox::Closing;
 use crate::peer::router::{self, Router};
@@ -37,6 +38,9 @@ use crate::{http, websocket};
 /// How long a stop waits for clients to take what is queued for them.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How often reconciliations are looked through for clients that have gone quiet.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
 /// What every connection has to do with.
 pub struct Shared {
     pub config: Config,
@@ -52,6 +56,7 @@ pub struct Shared {
     pub traffic: Traffic,
     /// Our side of every link to another relay.
     pub home: Arc<Home>,
+    pub exchanges: Arc<Exchanges>,
     rules: Arc<Rules>,
     connections: Connections,
     serving: Serving,
@@ -92,9 +97,12 @@ impl Relay {
         let (max_limit, max_count) = (config.limits.max_limit, config.limits.max_count);
         let library = Library { store: store.clone(), readers: readers.clone(), max_limit, max_count };
         let queries = QueryPool::start(library, threads)?;
+        let exchanges = open_negentropy(&config)?;
+        let trees = exchanges.trees.clone();
         let sweeper = Some(Sweeper::new(config.retention.clone()));
-        let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper };
+        let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper, trees: trees.clone() };
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers.clone(), live.clone(), upkeep)?;
+        trees.build(store.clone())?;
         let access = Arc::new(Access::open(&config)?);
         let stock = Stock {
             store: store.clone(),
@@ -131,6 +139,7 @@ impl Relay {
             writer,
             access,
             home,
+            exchanges,
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { address, shared, writer: writer_thread, accepting, router, _members: members })
@@ -154,6 +163,7 @@ impl Relay {
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
         self.shared.serving.stop();
         self.shared.queries.stop();
+        self.shared.exchanges.trees.stop();
         self.shared.policies.stop().await;
         self.shared.writer.stop().await;
         let writer = self.writer;
@@ -194,6 +204,23 @@ fn open_router(config: &Config, home: &Arc<Home>) -> anyhow::Result<Option<tokio
         router.apply(&file);
         tokio::join!(watching, router.run(changes));
     })))
+}
+
+/// What reconciliations share, and who ends those whose clients have gone quiet.
+fn open_negentropy(config: &Config) -> anyhow::Result<Arc<Exchanges>> {
+    let (own, limits) = (&config.negentropy, &config.limits);
+    let filters = if own.enabled { negentropy::filters::all(config)? } else { Vec::new() };
+    let trees = Arc::new(Trees::new(filters, own.max_tree_mib.saturating_mul(1 << 20)));
+    let exchanges = Arc::new(Exchanges::new(own.clone(), limits.max_sync_events, limits.max_message_bytes, trees));
+    let swept = Arc::downgrade(&exchanges);
+    tokio::spawn(async move {
+        while let Some(exchanges) = swept.upgrade() {
+            exchanges.sweep(crate::clock::now_ms());
+            drop(exchanges);
+            tokio::time::sleep(SWEEP_PERIOD).await;
+        }
+    });
+    Ok(exchanges)
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

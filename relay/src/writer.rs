@@ -16,12 +16,13 @@ use crate::clock::now_ms;
 use crate::connection::Connection;
 use crate::live::{Live, Publication};
 use crate::market::{Announcement, Delivery, Market, Output};
+use crate::negentropy::Trees;
 use crate::nostr::kind::{self, Retention};
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
 use crate::outbox::Gathering;
 use crate::peer::feed::Feed;
 use crate::policy::{Reach, Readers};
-use crate::store::{Admission, Record, Scan, Store, StoreError, Transaction};
+use crate::store::{Admission, Changes, Record, Scan, Store, StoreError, Transaction};
 use crate::sweep::Sweeper;
 use crate::vanish;
 
@@ -106,9 +107,9 @@ pub fn start(
         std::thread::Builder::new().name("live".to_owned()).spawn(move || deliver(&live, &*store, &committed))?
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let sweeper = upkeep.sweeper;
+    let (sweeper, trees) = (upkeep.sweeper, upkeep.trees);
     // A removal that the last stop cut short is taken up at once.
-    let mut writer = Writer { store, market, readers, live, groups, sweeper, next_vanish_ms: now_ms() };
+    let mut writer = Writer { store, market, readers, live, trees, groups, sweeper, next_vanish_ms: now_ms() };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
         runtime.block_on(writer.run(queue));
         drop(writer);
@@ -125,6 +126,8 @@ pub struct Upkeep {
     pub max_pending: usize,
     /// What removes events that have expired (NIP-40), as a relay must; an import keeps what it is given.
     pub sweeper: Option<Sweeper>,
+    /// Sets that follow what is committed.
+    pub trees: Arc<Trees>,
 }
 
 /// The market with the way to build it anew from the store.
@@ -148,6 +151,7 @@ struct Writer {
     market: Option<MarketSeat>,
     readers: Arc<Readers>,
     live: Arc<Live>,
+    trees: Arc<Trees>,
     groups: SyncSender<Group>,
     sweeper: Option<Sweeper>,
     /// When to go on removing what vanished authors left; `u64::MAX`: nothing is left.
@@ -213,7 +217,8 @@ impl Writer {
     fn commit_group(&mut self, commands: &mut Vec<Command>) {
         let mut group = Group::default();
         match self.build(commands, &mut group) {
-            Ok(()) => {
+            Ok(changes) => {
+                self.trees.committed(&changes);
                 self.live.committed(self.store.last_sequence());
                 let gathering = Gathering::start();
                 for answer in group.answers.drain(..) {
@@ -239,7 +244,7 @@ impl Writer {
         }
     }
 
-    fn build(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<(), StoreError> {
+    fn build(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<Changes, StoreError> {
         let store = self.store.clone();
         let readers = self.readers.clone();
         let mut open = Open {
@@ -280,12 +285,12 @@ impl Writer {
         if let Some(entries) = self.market.as_mut().and_then(|seat| seat.market.compaction()) {
             open.replace_journal(&entries);
         }
-        match open.fault {
+        let changes = match open.fault {
             Some(fault) => return Err(fault),
             None => open.txn.commit()?,
-        }
+        };
         self.next_vanish_ms = next_vanish_ms;
-        Ok(())
+        Ok(changes)
     }
 
     /// Who is connected stays true whatever the disk does; the market that is about to go hands it on.

@@ -12,11 +12,12 @@ use mercato::config::MarketConfig;
 use mercato::connection::Connection;
 use mercato::live::Live;
 use mercato::market::{Audiences, Market, MarketKeys};
+use mercato::negentropy::Trees;
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::outbox::Frame;
 use mercato::policy::Readers;
 use mercato::store::memory::MemoryStore;
-use mercato::store::{Admission, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
+use mercato::store::{Admission, Changes, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
 use mercato::sweep::Sweeper;
 use mercato::writer::{self, Command, MarketSeat, Reply, Upkeep, WriterHandle};
 use secp256k1::Keypair;
@@ -120,7 +121,7 @@ impl Transaction for FullTransaction<'_> {
         self.inner.clear_journal()
     }
 
-    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+    fn commit(self: Box<Self>) -> Result<Changes, StoreError> {
         match self.is_full.load(Ordering::SeqCst) {
             true => Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into()),
             false => self.inner.commit(),
@@ -148,7 +149,7 @@ fn start() -> Running {
     };
     let seat = MarketSeat::new(Box::new(restore)).expect("an empty market");
     let live = Arc::new(Live::new(0));
-    let upkeep = Upkeep { max_pending: 100, sweeper: Some(Sweeper::new(Vec::new())) };
+    let upkeep = Upkeep { max_pending: 100, sweeper: Some(Sweeper::new(Vec::new())), trees: Trees::none() };
     let readers = Arc::new(Readers::new(audiences));
     let started = writer::start(store.clone(), Some(seat), readers, live.clone(), upkeep);
     let (writer, thread) = started.expect("threads");

@@ -1,4 +1,5 @@
-//! What a relay says: the messages of NIP-01, NIP-42, NIP-45 and NIP-67, checked for form as strictly as clients may.
+//! What a relay says: the messages of NIP-01, NIP-42, NIP-45, NIP-67 and NIP-77, checked for form as strictly as clients
+//! may.
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
@@ -49,6 +50,15 @@ pub enum Said {
     },
     Notice(String),
     Auth(String),
+    /// The message in hex.
+    NegMsg {
+        subscription: String,
+        message: String,
+    },
+    NegErr {
+        subscription: String,
+        text: String,
+    },
 }
 
 impl Said {
@@ -76,6 +86,9 @@ impl Said {
             "CLOSED" => (Self::Closed { subscription: word(1)?, text: word(2)? }, 3),
             "NOTICE" => (Self::Notice(word(1)?), 2),
             "AUTH" => (Self::Auth(word(1)?), 2),
+            "NEG-MSG" => (Self::NegMsg { subscription: word(1)?, message: word(2)? }, 3),
+            // NIP-77 lets the number of events that there may be follow.
+            "NEG-ERR" => (Self::NegErr { subscription: word(1)?, text: word(2)? }, parts.len().clamp(3, 4)),
             _ => bail!("the relay said {text}"),
         };
         ensure!(parts.len() == length, "{length} elements expected: {text}");

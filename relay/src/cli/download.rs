@@ -161,6 +161,8 @@ fn import(config: &Config, mut events: mpsc::Receiver<Box<Event>>) -> anyhow::Re
                 Answer::Error(text) => bail!("{text}; {stored} stored until then"),
                 other @ (Answer::Info(_)
                 | Answer::Links(_)
+                | Answer::Trees(_)
+                | Answer::Begun
                 | Answer::Deleted(_)
                 | Answer::Compacted
                 | Answer::Checkpoint(_)

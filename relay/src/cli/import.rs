@@ -122,7 +122,9 @@ fn store(
             | Answer::Compacted
             | Answer::Checkpoint(_)
             | Answer::Connections(_)
-            | Answer::Connection(_)) => {
+            | Answer::Connection(_)
+            | Answer::Trees(_)
+            | Answer::Begun) => {
                 bail!("line {line}: the answer does not fit: {other:?}")
             }
         }

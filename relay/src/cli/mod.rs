@@ -21,6 +21,7 @@ mod keys;
 mod linking;
 mod migrate;
 mod monitor;
+mod negentropy;
 mod npub;
 mod output;
 mod progress;
@@ -35,6 +36,7 @@ mod settings;
 mod standing;
 mod storage;
 mod stream;
+mod sync;
 mod terminal;
 mod upload;
 mod writing;
@@ -102,6 +104,10 @@ enum Verb {
     /// Of strfry: there are no dictionaries here.
     #[command(hide = true)]
     Dict(Anything),
+    /// Show and keep the trees that make large syncs cheap.
+    Negentropy(With<negentropy::NegentropyArgs>),
+    /// Reconcile this store with another relay (NIP-77).
+    Sync(With<sync::SyncArgs>),
     /// Show a relay, a customer and providers at work.
     Demo(demo::DemoArgs),
     /// Measure a relay.
@@ -214,6 +220,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Monitor(with) => monitor::run(&config(with.source)?, &with.args),
         Verb::Config(args) => settings::run(before.clone(), args),
         Verb::Dict(_) => bail!("there are no dictionaries to train or apply: the store compresses events by itself"),
+        Verb::Negentropy(with) => negentropy::run(&config(with.source)?, with.args),
+        Verb::Sync(with) => sync::run(&config(with.source)?, with.args),
         Verb::Demo(args) => demo::run(args),
         Verb::Bench(args) => bench::run(args),
     }

@@ -13,6 +13,7 @@ use crate::control::client::Client;
 use crate::control::{Answer, WINDOW};
 use crate::ingest;
 use crate::live::Live;
+use crate::negentropy::Trees;
 use crate::nostr::{Event, Filter};
 use crate::store::Store;
 use crate::store::rocks::RocksStore;
@@ -86,8 +87,8 @@ impl StoreWriter {
     fn open(config: &Config, commits: Commits) -> anyhow::Result<Self> {
         let store = Arc::new(storage::open_to_write(config, commits)?);
         let live = Arc::new(Live::new(store.last_sequence()));
-        let (handle, thread) =
-            writer::start(store.clone(), None, Arc::default(), live, Upkeep { max_pending: WINDOW, sweeper: None })?;
+        let upkeep = Upkeep { max_pending: WINDOW, sweeper: None, trees: Trees::none() };
+        let (handle, thread) = writer::start(store.clone(), None, Arc::default(), live, upkeep)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         Ok(Self { store, limits: config.limits.clone(), url: config.relay.url.clone(), handle, thread, runtime })
     }

@@ -24,6 +24,8 @@ pub struct LimitsConfig {
     pub max_filter_tags: usize,
     /// Events answered to one filter.
     pub max_limit: u64,
+    /// Events in a set that is searched for to reconcile it (NIP-77).
+    pub max_sync_events: u64,
     /// Bytes waiting for one client before it is closed as too slow.
     pub max_outbound_bytes: usize,
     /// Events of all clients waiting for the writer; who publishes more is read more slowly.
@@ -74,6 +76,7 @@ impl Default for LimitsConfig {
             max_filter_elements: 4_096,
             max_filter_tags: 3,
             max_limit: 500,
+            max_sync_events: 1_000_000,
             max_outbound_bytes: 33_554_432,
             max_pending_events: 20_000,
             max_count: 1_000_000,

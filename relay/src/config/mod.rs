@@ -8,6 +8,7 @@ mod admission;
 mod limits;
 mod load;
 mod market;
+mod negentropy;
 mod network;
 mod plugins;
 mod relay;
@@ -21,6 +22,7 @@ pub use access::AccessConfig;
 pub use admission::{AdmissionConfig, Way};
 pub use limits::LimitsConfig;
 pub use market::{Dispatch, MarketConfig};
+pub use negentropy::{NegentropyConfig, tree_filter};
 pub use network::Network;
 pub use plugins::PluginsConfig;
 pub use relay::RelayConfig;
@@ -36,6 +38,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub access: AccessConfig,
     pub admission: AdmissionConfig,
+    pub negentropy: NegentropyConfig,
     pub market: MarketConfig,
     pub plugins: PluginsConfig,
     /// Left out when empty: a file that adds `[[retention]]` must not name it twice.
@@ -50,6 +53,7 @@ impl Config {
         self.relay.check()?;
         self.limits.check()?;
         self.admission.check(&self.relay)?;
+        self.negentropy.check()?;
         self.market.check()?;
         self.plugins.check()
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail, ensure};
 
 use super::{Answer, Info, Peer, Request, WINDOW};
+use crate::negentropy::trees::TreeInfo;
 use crate::nostr::{Event, Filter};
 
 /// Bytes of one answer at most.
@@ -77,6 +78,23 @@ impl Client {
     pub fn checkpoint(&mut self) -> anyhow::Result<PathBuf> {
         match self.ask(&Request::Checkpoint)? {
             Answer::Checkpoint(folder) => Ok(folder),
+            other => unexpected(&other),
+        }
+    }
+
+    /// The negentropy trees.
+    pub fn trees(&mut self) -> anyhow::Result<Vec<TreeInfo>> {
+        match self.ask(&Request::Trees)? {
+            Answer::Trees(trees) => Ok(trees),
+            other => unexpected(&other),
+        }
+    }
+
+    /// Has a tree built, anew or for the first time; returns before it is.
+    pub fn build_tree(&mut self, filter: &Filter) -> anyhow::Result<()> {
+        let filter = serde_json::from_str(&filter.to_json())?;
+        match self.ask(&Request::BuildTree { filter })? {
+            Answer::Begun => Ok(()),
             other => unexpected(&other),
         }
     }

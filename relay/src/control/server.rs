@@ -15,7 +15,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::line::{Line, Splitter};
 use super::{Answer, Info, Request, WINDOW};
+use crate::config::tree_filter;
 use crate::ingest;
+use crate::negentropy::trees::MAX_TREES;
 use crate::nostr::{Event, Filter, FilterLimits};
 use crate::peer::router::{Router, RouterFile};
 use crate::relay::{Relay, Shared};
@@ -142,6 +144,8 @@ async fn converse(
             Ok(Request::Checkpoint) => say(answers, &host.checkpoint().await).await?,
             Ok(Request::Links) => say(answers, &Answer::Links(host.shared.home.links.info())).await?,
             Ok(Request::Route { file, keep }) => return route(host, lines, answers, &file, keep).await,
+            Ok(Request::Trees) => say(answers, &Answer::Trees(host.shared.exchanges.trees.list())).await?,
+            Ok(Request::BuildTree { filter }) => say(answers, &host.build_tree(&filter)).await?,
             Ok(Request::Import) => return import(host, lines, answers).await,
             Err(text) => say(answers, &Answer::Error(text)).await?,
         }
@@ -164,6 +168,24 @@ impl Host {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clients: self.shared.clients(),
             uptime_s: self.started.elapsed().as_secs(),
+        }
+    }
+
+    fn build_tree(&self, filter: &serde_json::Value) -> Answer {
+        let filter = match tree_filter(&filter.to_string()) {
+            Ok(filter) => filter,
+            Err(error) => return Answer::Error(format!("{error:#}")),
+        };
+        let trees = &self.shared.exchanges.trees;
+        if !self.shared.config.negentropy.enabled {
+            return Answer::Error("negentropy is turned off".to_owned());
+        }
+        if !(trees.reset(&filter) || trees.add(filter)) {
+            return Answer::Error(format!("{MAX_TREES} trees are kept, which is the most"));
+        }
+        match trees.build(self.shared.store.clone()) {
+            Ok(()) => Answer::Begun,
+            Err(error) => Answer::Error(error.to_string()),
         }
     }
 

@@ -28,6 +28,12 @@ impl Audiences {
         self.read().get(id).map(|audience| audience.iter().copied().collect())
     }
 
+    /// Requests that somebody with these keys may not see at present.
+    pub fn hidden_from(&self, viewers: &[Pubkey]) -> Vec<EventId> {
+        let seen = |audience: &HashSet<Pubkey>| viewers.iter().any(|viewer| audience.contains(viewer));
+        self.read().iter().filter(|(_, audience)| !seen(audience)).map(|(job, _)| *job).collect()
+    }
+
     /// Restricts a request to these keys.
     pub(super) fn restrict(&self, job: EventId, audience: HashSet<Pubkey>) {
         self.write().insert(job, audience);

@@ -58,8 +58,10 @@ pub fn retention(kind: u16) -> Retention {
 }
 
 /// Kinds that only the parties to them may read.
+pub const PRIVATE: [u16; 3] = [DIRECT_MESSAGE, GIFT_WRAP, EPHEMERAL_GIFT_WRAP];
+
 pub fn is_private(kind: u16) -> bool {
-    matches!(kind, DIRECT_MESSAGE | GIFT_WRAP | EPHEMERAL_GIFT_WRAP)
+    PRIVATE.contains(&kind)
 }
 
 /// NIP-90 job requests.

@@ -1,4 +1,4 @@
-//! The messages of NIP-01, NIP-42, NIP-45 and NIP-67 between a client and a relay.
+//! The messages of NIP-01, NIP-42, NIP-45, NIP-67 and NIP-77 between a client and a relay.
 
 use super::event::{Event, EventError, EventId};
 use super::filter::{Filter, FilterError, FilterLimits};
@@ -15,6 +15,9 @@ pub enum ClientMessage {
     Count { query: String, filters: Vec<Filter> },
     Close { subscription: String },
     Auth(Event),
+    NegOpen { subscription: String, filter: Filter, message: Vec<u8> },
+    NegMsg { subscription: String, message: Vec<u8> },
+    NegClose { subscription: String },
 }
 
 /// A message that cannot be served, with as much of it as an answer needs.
@@ -29,6 +32,9 @@ pub enum MessageError {
     /// Answered by CLOSED.
     #[error("{error}")]
     Filter { subscription: String, error: String },
+    /// Answered by NEG-ERR.
+    #[error("{error}")]
+    Negentropy { subscription: String, error: String },
 }
 
 impl From<JsonError> for MessageError {
@@ -61,6 +67,9 @@ impl ClientMessage {
             }
             "CLOSE" => Self::Close { subscription: read_subscription(&mut cursor)? },
             "AUTH" => Self::Auth(read_event(&mut cursor)?),
+            "NEG-OPEN" => read_neg_open(&mut cursor, limits)?,
+            "NEG-MSG" => read_neg_msg(&mut cursor)?,
+            "NEG-CLOSE" => Self::NegClose { subscription: read_subscription(&mut cursor)? },
             unknown => {
                 let shown: String = unknown.chars().take(32).collect();
                 return Err(MessageError::Malformed(format!("unknown verb {shown}")));
@@ -79,7 +88,10 @@ impl ClientMessage {
             Self::Req { subscription, .. } | Self::Count { query: subscription, .. } => {
                 MessageError::Filter { subscription, error: error.to_string() }
             }
-            Self::Close { .. } => error.into(),
+            Self::NegOpen { subscription, .. } | Self::NegMsg { subscription, .. } => {
+                MessageError::Negentropy { subscription, error: error.to_string() }
+            }
+            Self::Close { .. } | Self::NegClose { .. } => error.into(),
         }
     }
 }
@@ -127,6 +139,29 @@ fn read_question(
         return Err(refuse(format!("a {verb} needs a filter")));
     }
     Ok((subscription, filters))
+}
+
+fn read_neg_open(cursor: &mut Cursor<'_>, limits: MessageLimits) -> Result<ClientMessage, MessageError> {
+    let subscription = read_subscription(cursor)?;
+    let refuse = |error: String| MessageError::Negentropy { subscription: subscription.clone(), error };
+    cursor.expect(b',', "expected a filter").map_err(|error| refuse(error.to_string()))?;
+    let filter = Filter::read(cursor, limits.filter).map_err(|error| refuse(error.to_string()))?;
+    let message = read_negentropy(cursor).map_err(refuse)?;
+    Ok(ClientMessage::NegOpen { subscription, filter, message })
+}
+
+fn read_neg_msg(cursor: &mut Cursor<'_>) -> Result<ClientMessage, MessageError> {
+    let subscription = read_subscription(cursor)?;
+    match read_negentropy(cursor) {
+        Ok(message) => Ok(ClientMessage::NegMsg { subscription, message }),
+        Err(error) => Err(MessageError::Negentropy { subscription, error }),
+    }
+}
+
+/// A negentropy message, which is text here by being hex.
+fn read_negentropy(cursor: &mut Cursor<'_>) -> Result<Vec<u8>, String> {
+    let hex = cursor.expect(b',', "expected a message").and_then(|()| cursor.string()).map_err(|e| e.to_string())?;
+    const_hex::decode(hex.raw).map_err(|_| "a negentropy message is hex".to_owned())
 }
 
 fn read_subscription(cursor: &mut Cursor<'_>) -> Result<String, MessageError> {
@@ -184,6 +219,41 @@ pub fn count(query: &str, tally: &Tally) -> String {
 /// `["CLOSED",subscription,text]`; `text` starts with a machine prefix.
 pub fn closed(subscription: &str, text: &str) -> String {
     format!("[\"CLOSED\",{},{}]", quote(subscription), quote(text))
+}
+
+/// `["REQ",subscription,filter]`, as a client says it.
+pub fn req(subscription: &str, filter: &Filter) -> String {
+    format!("[\"REQ\",{},{}]", quote(subscription), filter.to_json())
+}
+
+/// `["CLOSE",subscription]`, as a client says it.
+pub fn close(subscription: &str) -> String {
+    format!("[\"CLOSE\",{}]", quote(subscription))
+}
+
+/// `["NEG-OPEN",subscription,filter,message]` (NIP-77); the message is hex.
+pub fn neg_open(subscription: &str, filter: &Filter, message: &str) -> String {
+    format!("[\"NEG-OPEN\",{},{},\"{message}\"]", quote(subscription), filter.to_json())
+}
+
+/// `["NEG-MSG",subscription,message]` (NIP-77); the message is hex.
+pub fn neg_msg(subscription: &str, message: &str) -> String {
+    format!("[\"NEG-MSG\",{},\"{message}\"]", quote(subscription))
+}
+
+/// `["NEG-CLOSE",subscription]` (NIP-77).
+pub fn neg_close(subscription: &str) -> String {
+    format!("[\"NEG-CLOSE\",{}]", quote(subscription))
+}
+
+/// `["NEG-ERR",subscription,text]` (NIP-77); `text` starts with a machine prefix.
+pub fn neg_err(subscription: &str, text: &str) -> String {
+    format!("[\"NEG-ERR\",{},{}]", quote(subscription), quote(text))
+}
+
+/// The same with the number of events that there may be.
+pub fn neg_err_with(subscription: &str, text: &str, max: u64) -> String {
+    format!("[\"NEG-ERR\",{},{},{max}]", quote(subscription), quote(text))
 }
 
 pub fn notice(text: &str) -> String {

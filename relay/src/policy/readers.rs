@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::connection::Connection;
 use crate::market::Audiences;
-use crate::nostr::{EventView, Filter, Pubkey, kind};
+use crate::nostr::{EventId, EventView, Filter, Pubkey, kind};
 
 /// Whom an event is for, of those whose filters match.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,39 @@ impl Readers {
         }
         // An open leased request shows up in nobody else's feed; who names it (`ids`, `#e`) may look it up.
         filter.names_events() || connection.with_keys(|keys| self.audiences.may_see(event, keys))
+    }
+
+    /// Of the events that are for everybody but for a while, those that this client may not be told of in answer to
+    /// `filter`: what is to be taken out of a set that was made for all.
+    pub fn hidden(&self, filter: &Filter, connection: &Connection) -> Vec<EventId> {
+        let asks_for_requests =
+            filter.kinds.as_ref().is_none_or(|kinds| kinds.iter().copied().any(kind::is_job_request));
+        match asks_for_requests && !filter.names_events() {
+            true => connection.with_keys(|keys| self.audiences.hidden_from(keys)),
+            false => Vec::new(),
+        }
+    }
+
+    /// What of `filter` finds the private events that this client may be told of, among others.
+    pub fn private(&self, filter: &Filter, connection: &Connection) -> Vec<Filter> {
+        let keys = connection.keys();
+        let asked = |kind: &u16| filter.kinds.as_ref().is_none_or(|kinds| kinds.contains(kind));
+        let kinds: Vec<u16> = kind::PRIVATE.into_iter().filter(asked).collect();
+        if keys.is_empty() || kinds.is_empty() {
+            return Vec::new();
+        }
+        let mut received = Filter { kinds: Some(kinds), ..filter.clone() };
+        let parties = keys.iter().map(|key| key.to_hex().into_bytes().into_boxed_slice());
+        let named = filter.tags.get(&b'p');
+        let mut parties: Vec<_> = parties.filter(|key| named.is_none_or(|named| named.contains(key))).collect();
+        parties.sort_unstable();
+        received.tags.insert(b'p', parties);
+        let mut authors = keys;
+        authors.retain(|key| filter.authors.as_ref().is_none_or(|authors| authors.contains(key)));
+        authors.sort_unstable();
+        let sent = Filter { kinds: Some(vec![kind::DIRECT_MESSAGE]), authors: Some(authors), ..filter.clone() };
+        let filters = [Some(received), asked(&kind::DIRECT_MESSAGE).then_some(sent)];
+        filters.into_iter().flatten().filter(|filter| !filter.is_never()).collect()
     }
 
     /// Whom an event is for, as of now.

@@ -7,10 +7,12 @@
 
 mod count;
 mod hll;
+mod negentropy;
 mod pool;
 mod req;
 
 pub use count::Count;
+pub use negentropy::{NegMsg, NegOpen};
 pub use pool::{Lane, QueryPool};
 pub use req::Req;
 

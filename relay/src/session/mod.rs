@@ -35,6 +35,19 @@ pub enum Action {
     },
     /// The client has proved to hold this key.
     Authenticate(Pubkey),
+    /// Reconcile what matches with what the client has (NIP-77). Replaces a reconciliation of the same id.
+    NegOpen {
+        subscription: String,
+        filter: Filter,
+        message: Vec<u8>,
+    },
+    NegMsg {
+        subscription: String,
+        message: Vec<u8>,
+    },
+    NegClose {
+        subscription: String,
+    },
 }
 
 /// What all sessions share.
@@ -89,7 +102,19 @@ impl Session {
             Ok(ClientMessage::Count { query, filters }) => self.on_count(query, filters, actions),
             Ok(ClientMessage::Close { subscription }) => self.on_close(subscription, actions),
             Ok(ClientMessage::Auth(event)) => self.on_auth(&event, now, actions),
-            Err(error) => actions.push(Action::Send(refusal(&error))),
+            Ok(ClientMessage::NegOpen { subscription, filter, message }) => {
+                self.on_neg_open(subscription, filter, message, actions);
+            }
+            Ok(ClientMessage::NegMsg { subscription, message }) => {
+                actions.push(Action::NegMsg { subscription, message });
+            }
+            Ok(ClientMessage::NegClose { subscription }) => actions.push(Action::NegClose { subscription }),
+            Err(error) => {
+                actions.push(Action::Send(refusal(&error)));
+                if let MessageError::Negentropy { subscription, .. } = error {
+                    actions.push(Action::NegClose { subscription });
+                }
+            }
         }
     }
 
@@ -160,5 +185,6 @@ fn refusal(error: &MessageError) -> String {
         MessageError::Malformed(_) => message::notice(&text),
         MessageError::Event { id, .. } => message::ok(id, false, &text),
         MessageError::Filter { subscription, .. } => message::closed(subscription, &text),
+        MessageError::Negentropy { subscription, .. } => message::neg_err(subscription, &text),
     }
 }

@@ -1,4 +1,4 @@
-//! REQ, COUNT and CLOSE: what a client may ask.
+//! REQ, COUNT, NEG-OPEN and CLOSE: what a client may ask.
 
 use super::{Action, Session};
 use crate::nostr::{Filter, message};
@@ -28,6 +28,23 @@ impl Session {
             Some(text) => Action::Send(message::closed(&query, &text)),
             None => Action::Count { query, filters },
         });
+    }
+
+    /// What a refused one was to replace ends all the same (NIP-77).
+    pub(super) fn on_neg_open(
+        &self,
+        subscription: String,
+        filter: Filter,
+        message: Vec<u8>,
+        actions: &mut Vec<Action>,
+    ) {
+        match self.refuse(std::slice::from_ref(&filter)) {
+            None => actions.push(Action::NegOpen { subscription, filter, message }),
+            Some(text) => {
+                actions.push(Action::Send(message::neg_err(&subscription, &text)));
+                actions.push(Action::NegClose { subscription });
+            }
+        }
     }
 
     pub(super) fn on_close(&mut self, subscription: String, actions: &mut Vec<Action>) {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::{Admission, Position, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
+use super::{Admission, Changes, Position, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
 use crate::nostr::kind::{DELETION, Retention, VANISH, retention};
 use crate::nostr::{Event, EventId, EventView, Pubkey};
 
@@ -293,8 +293,12 @@ impl Transaction for MemoryTransaction<'_> {
         Ok(())
     }
 
-    fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        *self.store.state.write().unwrap_or_else(PoisonError::into_inner) = self.state;
-        Ok(())
+    fn commit(self: Box<Self>) -> Result<Changes, StoreError> {
+        let mut state = self.store.state.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = state.events.values().filter(|old| self.state.events.get(&old.position) != Some(*old));
+        let new = self.state.events.values().filter(|new| state.events.get(&new.position) != Some(*new));
+        let (removed, stored) = (gone.map(|old| old.position).collect(), new.cloned().collect());
+        *state = self.state;
+        Ok(Changes { removed, stored })
     }
 }

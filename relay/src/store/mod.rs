@@ -240,6 +240,15 @@ pub trait Transaction {
     /// Drops every journal entry so far, those of this transaction included.
     fn clear_journal(&mut self) -> Result<(), StoreError>;
 
-    /// Makes everything durable, then visible.
-    fn commit(self: Box<Self>) -> Result<(), StoreError>;
+    /// Makes everything durable, then visible; says what came of it.
+    fn commit(self: Box<Self>) -> Result<Changes, StoreError>;
+}
+
+/// What one commit did to the set of stored events, for who follows it.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Taken out; one that was put back since is in `stored` too.
+    pub removed: Vec<Position>,
+    /// New, and still there at the end.
+    pub stored: Vec<Record>,
 }

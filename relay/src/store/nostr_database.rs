@@ -128,7 +128,7 @@ impl Database {
         for event in events {
             transaction.remove(&EventId(event.id.to_bytes())).map_err(DatabaseError::backend)?;
         }
-        transaction.commit().map_err(DatabaseError::backend)
+        transaction.commit().map(drop).map_err(DatabaseError::backend)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::connection::Connection;
 use crate::live::Slot;
+use crate::negentropy::Desk;
 use crate::nostr::{Filter, Pubkey, message};
 use crate::policy::{Question, Source};
 use crate::query::{Cancelled, Count, Req};
@@ -21,6 +22,7 @@ pub struct Reader<'a> {
     subscriptions: HashMap<String, Subscription>,
     /// Ends every COUNT under way when the connection ends.
     counts: Cancelled,
+    reconciliations: Desk,
 }
 
 /// A subscription as the reading side keeps it.
@@ -31,7 +33,8 @@ struct Subscription {
 
 impl<'a> Reader<'a> {
     pub fn new(session: Session, connection: &'a Arc<Connection>, shared: &'a Arc<Shared>) -> Self {
-        Self { session, connection, shared, subscriptions: HashMap::new(), counts: Cancelled::default() }
+        let (counts, reconciliations) = (Cancelled::default(), Desk::new(shared.exchanges.clone()));
+        Self { session, connection, shared, subscriptions: HashMap::new(), counts, reconciliations }
     }
 
     /// Does everything in order; the list is empty afterwards.
@@ -44,6 +47,13 @@ impl<'a> Reader<'a> {
                 Action::Count { query, filters } => self.count(query, filters).await,
                 Action::Unsubscribe { subscription } => self.unsubscribe(&subscription),
                 Action::Authenticate(pubkey) => self.authenticate(pubkey).await,
+                Action::NegOpen { subscription, filter, message } => {
+                    self.reconcile(subscription, filter, message).await;
+                }
+                Action::NegMsg { subscription, message } => {
+                    self.reconciliations.message(subscription, message, self.connection, &self.shared.queries);
+                }
+                Action::NegClose { subscription } => self.reconciliations.close(&subscription),
             }
         }
     }
@@ -90,6 +100,21 @@ impl<'a> Reader<'a> {
             self.shared.live.unsubscribe(subscription.slot);
             self.connection.subscriptions.store(self.subscriptions.len(), Ordering::Relaxed);
         }
+    }
+
+    async fn reconcile(&mut self, subscription: String, filter: Filter, message: Vec<u8>) {
+        let filters = [filter];
+        let question = Question { verb: "NEG-OPEN", subscription: &subscription, filters: &filters };
+        let verdict = match self.shared.config.negentropy.enabled {
+            true => self.shared.policies.admit_query(&question, &Source::client(self.connection, None)).await,
+            false => Err("blocked: this relay does not sync".to_owned()),
+        };
+        if let Err(text) = verdict {
+            self.reconciliations.close(&subscription);
+            return self.connection.outbox.text(message::neg_err(&subscription, &text));
+        }
+        let [filter] = filters;
+        self.reconciliations.open(subscription, filter, message, self.connection, &self.shared.queries);
     }
 
     async fn authenticate(&self, pubkey: Pubkey) {

@@ -59,7 +59,7 @@ fn write(store: &RocksStore, number: u64) -> Result<(), StoreError> {
     let mut transaction = store.begin()?;
     transaction.insert(&note(number))?;
     transaction.append_journal(&number.to_be_bytes())?;
-    transaction.commit()
+    transaction.commit().map(drop)
 }
 
 fn open(path: &Path) -> RocksStore {

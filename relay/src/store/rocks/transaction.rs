@@ -7,7 +7,7 @@ use std::sync::{MutexGuard, PoisonError};
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, WriteBatch, WriteOptions};
 
-use super::super::{Admission, Position, Record, StoreError, Transaction};
+use super::super::{Admission, Changes, Position, Record, StoreError, Transaction};
 use super::keys::{self, ADDRESS, Address, DELETED, DeletedKey, EVENTS, IDS, Index, JOURNAL, META, META_COUNTERS};
 use super::{RocksStore, Writer};
 use crate::nostr::kind::{DELETION, VANISH};
@@ -291,9 +291,9 @@ impl Transaction for RocksTransaction<'_> {
         Ok(())
     }
 
-    fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+    fn commit(mut self: Box<Self>) -> Result<Changes, StoreError> {
         if self.batch.is_empty() {
-            return Ok(());
+            return Ok(Changes::default());
         }
         let counters = [self.last_sequence.to_be_bytes(), self.events.to_be_bytes()].concat();
         self.batch.put_cf(self.families.meta, META_COUNTERS, counters);
@@ -309,13 +309,14 @@ impl Transaction for RocksTransaction<'_> {
             let mut first_end = self.store.first_end.lock().unwrap_or_else(PoisonError::into_inner);
             *first_end = end.min(*first_end);
         }
-        for record in self.overlay.records.drain().filter_map(|(_, record)| record) {
-            self.store.bodies.put(record);
+        let stored: Vec<Record> = self.overlay.records.drain().filter_map(|(_, record)| record).collect();
+        for record in &stored {
+            self.store.bodies.put(record.clone());
         }
         self.store.events.store(self.events, Ordering::Release);
         // Last: who reads this sequence finds every event up to it.
         self.store.last_sequence.store(self.last_sequence, Ordering::Release);
-        Ok(())
+        Ok(Changes { removed: std::mem::take(&mut self.overlay.removed), stored })
     }
 }
 
