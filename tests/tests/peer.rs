@@ -84,8 +84,8 @@ async fn nothing_is_missing_after_a_cut_in_either_direction() -> anyhow::Result<
     wire.cut();
     let (ours, theirs) = (notes(MANY, "ours"), notes(MANY, "theirs"));
     publish(&mut here, &ours).await?;
-    // Not all of one second: the peer shows no more than 200 of each.
-    let (keys, now) = (Keys::generate(), now_s());
+    // Not all of one second, nor in those of ours: the peer shows no more than 200 of each.
+    let (keys, now) = (Keys::generate(), now_s() - 60);
     let theirs: Vec<Event> = (theirs.iter().enumerate())
         .map(|(n, event)| Draft::note(&event.content).at(now - (n as u64) / 150).sign(&keys))
         .collect();
