@@ -2,7 +2,6 @@
 
 mod check;
 mod strfry;
-mod syntax;
 
 use std::path::PathBuf;
 

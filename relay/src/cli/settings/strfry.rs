@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use nostr::nips::nip19::FromBech32;
 use serde_json::{Map, Value};
 
-use super::syntax;
 use crate::config::Config;
+use crate::peer::router::syntax;
 
 /// What becomes of a key.
 enum Fate {
