@@ -82,7 +82,7 @@ impl Connection {
             connected_s: self.since.elapsed().as_secs(),
             keys: self.with_keys(|keys| keys.iter().map(Pubkey::to_hex).collect()),
             subscriptions: self.subscriptions.load(Ordering::Relaxed) as u64,
-            queries: self.lane.len() as u64,
+            queries: self.lane.pending() as u64,
             judged: JUDGED_AT_ONCE.saturating_sub(self.judged.available_permits()) as u64,
             pending_bytes: self.outbox.pending_bytes() as u64,
         }

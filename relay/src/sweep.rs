@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn all_that_has_expired_goes_in_batches_one_soon_after_the_other() {
         let event = |n: u64| {
-            let end = if n % 10 == 0 { NOW_S + 1 } else { NOW_S - n % 7 };
+            let end = if n.is_multiple_of(10) { NOW_S + 1 } else { NOW_S - n % 7 };
             Event::sign(&author(1), n, 1, &[vec!["expiration".to_owned(), end.to_string()]], "")
         };
         let store = stored(&(0..1_300).map(event).collect::<Vec<_>>());

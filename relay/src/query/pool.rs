@@ -142,7 +142,7 @@ impl QueryPool {
 
 impl Lane {
     /// How much is under way or waits for its turn.
-    pub fn len(&self) -> usize {
+    pub fn pending(&self) -> usize {
         let lane = self.lock();
         // What a thread has in hand is in no queue.
         lane.waiting.len().max(usize::from(lane.active))

@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
     }
 
     async fn count(&self, query: String, filters: Vec<Filter>) {
-        let waiting = self.connection.lane.len();
+        let waiting = self.connection.lane.pending();
         let question = Question { verb: "COUNT", subscription: &query, filters: &filters };
         let refusal = match self.shared.policies.admit_query(&question, &Source::client(self.connection, None)).await {
             Ok(()) if waiting < 2 * self.shared.config.limits.max_subscriptions => None,

@@ -231,7 +231,7 @@ fn a_reader_opens_beside_a_writer_that_has_just_begun_another_log() {
         store.flush().unwrap();
         offer(&store, &event(0, 1_000 * round + 500, 1, &[], "the first in its log"));
         let (path, notes) = (folder.path().to_owned(), scratch.path().join(round.to_string()));
-        let (opened, waiting) = std::sync::mpsc::channel();
+        let (opened, waiting) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             let reader = RocksStore::open_secondary(&path, &notes, options).unwrap();
             // Nobody waits any more when it took too long.

@@ -151,6 +151,12 @@ fn flatten(prefix: &str, members: &Map<String, Value>, into: &mut BTreeMap<Strin
     }
 }
 
+/// Whether strfry would behave so anyway.
+fn is_usual(name: &str, value: &Value) -> bool {
+    let value = value.to_string();
+    USUAL.iter().any(|(key, usual)| *key == name && *usual == value)
+}
+
 /// The section and the line of ours, nothing where nothing is lost without a word, or why something is.
 fn put(name: &str, value: &Value, known: &toml::Table) -> Result<Option<(&'static str, String)>, &'static str> {
     let Some((_, fate)) = TABLE.iter().find(|(key, _)| *key == name) else { return Err("strfry has no such key") };
@@ -158,7 +164,7 @@ fn put(name: &str, value: &Value, known: &toml::Table) -> Result<Option<(&'stati
         Same(ours) => (ours, value.clone()),
         As(ours, convert) => (ours, convert(value)?),
         Always(is_ours, _) if is_ours(value) => return Ok(Option::None),
-        None(_) if USUAL.iter().any(|(key, usual)| *key == name && *usual == value.to_string()) => {
+        None(_) if is_usual(name, value) => {
             return Ok(Option::None);
         }
         Always(_, reason) | None(reason) => return Err(reason),
