@@ -61,7 +61,7 @@ async fn what_is_forged_or_was_not_asked_for_is_not_stored() -> anyhow::Result<(
     let router = Router::new(&stream("down", &[peer.url()]).replace("dir =", "filter = { kinds = [1] }\n dir ="))?;
     let relay = Settings::default().set("router.file", router.path().display()).start()?;
     let mut client = Client::connect(&relay).await?;
-    wait_for_all(&mut client, &[last.clone()], RECOVERY).await?;
+    wait_for_all(&mut client, std::slice::from_ref(&last), RECOVERY).await?;
     assert_eq!(client.query([json!({})]).await?, [last]);
     let link = &links_of(&Relay::store_in(relay.folder()))?[0];
     assert_eq!(link["down"]["stored"], 1, "{link}");
