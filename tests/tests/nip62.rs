@@ -153,9 +153,9 @@ async fn an_export_carries_the_request_to_the_next_store() -> anyhow::Result<()>
     let url = format!("relay.url={URL}");
     let import = |input: &[u8]| run_verb(&["import", "--set", &path(next.path()), "--set", &url], input);
     // Whatever the order in which they come.
-    import(&to_jsonl(&[note.clone()]))?;
+    import(&to_jsonl(std::slice::from_ref(&note)))?;
     import(exported.as_bytes())?;
-    import(&to_jsonl(&[note.clone()]))?;
+    import(&to_jsonl(std::slice::from_ref(&note)))?;
     let relay = Relay::start_in(next, settings())?;
     let mut client = Client::connect(&relay).await?;
     assert!(client.query([json!({"ids": [note.id]})]).await?.is_empty(), "came back by an import");

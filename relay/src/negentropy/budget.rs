@@ -41,7 +41,7 @@ impl Share {
         let (own, max) = (self.bytes, self.budget.max_bytes);
         // Who needs less is never refused.
         let fits = |used: usize| (bytes <= own || used - own + bytes <= max).then_some(used - own + bytes);
-        let resized = self.budget.used.try_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        let resized = self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
         if resized.is_ok() {
             self.bytes = bytes;
         }

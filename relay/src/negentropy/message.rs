@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` at the end of the message.
-    pub fn next(&mut self) -> Result<Option<Range<'a>>, FrameError> {
+    pub fn read(&mut self) -> Result<Option<Range<'a>>, FrameError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -167,7 +167,7 @@ impl Default for Writer {
 }
 
 impl Writer {
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
@@ -227,7 +227,7 @@ mod tests {
     fn all(message: &[u8]) -> Result<Vec<Range<'_>>, FrameError> {
         let mut reader = Reader::new(message)?.ok_or(FrameError::Version)?;
         let mut ranges = Vec::new();
-        while let Some(range) = reader.next()? {
+        while let Some(range) = reader.read()? {
             ranges.push(range);
         }
         Ok(ranges)

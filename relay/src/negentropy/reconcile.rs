@@ -68,7 +68,7 @@ fn step(
     let room = frame_bytes.max(MIN_FRAME_BYTES) - SLACK;
     let mut answer = Writer::default();
     let mut start = 0;
-    while let Some(range) = ranges.next()? {
+    while let Some(range) = ranges.read()? {
         let mut end = span.rank(&range.end.place).max(start);
         match (range.payload, &mut found) {
             (Payload::Skip, _) => answer.skip(range.end),
@@ -80,7 +80,7 @@ fn step(
             }
             (Payload::Ids(_), None) => {
                 // Who asked compares them; it is told as many of ours as there is room for.
-                let ids = span.ids(start..end, room.saturating_sub(answer.len()) / 32 + 1);
+                let ids = span.ids(start..end, room.saturating_sub(answer.size()) / 32 + 1);
                 let told = start + ids.len();
                 let bound = if told < end { span.get(told).map_or(range.end, Bound::at) } else { range.end };
                 end = told;
@@ -88,7 +88,7 @@ fn step(
             }
         }
         start = end;
-        if answer.len() > room {
+        if answer.size() > room {
             // What was not come to is for the next message: as one range, from where this one ends.
             answer.fingerprint(Bound::END, span.fingerprint(start..span.len()));
             break;
