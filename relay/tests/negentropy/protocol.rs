@@ -25,12 +25,15 @@ fn check(how: &str, outcome: &Outcome, asks: &[Item], answers: &[Item], frame_by
     assert!(outcome.largest <= frame_bytes, "{how}: {} bytes", outcome.largest);
 }
 
+/// A way for two sides to find what they lack.
+type Way = fn(&[Item], &[Item], usize) -> Outcome;
+
 #[test]
 fn the_difference_is_found_exactly_by_and_with_the_other_implementation() {
     for seed in 0..60 {
         let (asks, answers) = pair(seed);
         for frame_bytes in [4_096, 5_000, 60_000] {
-            let ways: [(&str, fn(&[Item], &[Item], usize) -> Outcome); 3] =
+            let ways: [(&str, Way); 3] =
                 [("the crate asks", crate_asks), ("the crate answers", crate_answers), ("ourselves", among_ourselves)];
             for (way, run) in ways {
                 let how = format!("{way}, seed {seed}, {frame_bytes} bytes");
