@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench fmt lint ci deps test-deps test-packages nak
+.PHONY: help run demo test bench deb container fmt lint ci deps test-deps test-packages nak
 
 # ccache makes a rebuilt RocksDB cheap; a new shell may not have ~/.cargo/bin on its PATH.
 export PATH := $(addsuffix :,$(wildcard /usr/lib/ccache))$(PATH):$(HOME)/.cargo/bin
@@ -25,6 +25,15 @@ test: test-deps ## Run every test
 SCENARIO ?= publish --connections 10
 bench: deps ## Measure a relay of our own: make bench SCENARIO="jobs --rate 100"
 	cargo run --release --locked --package mercato -- bench $(SCENARIO)
+
+CARGO_DEB_ROOT := .cache/cargo-deb
+deb: deps ## Build the Debian package: target/debian/mercato_*.deb
+	@test -x $(CARGO_DEB_ROOT)/bin/cargo-deb || cargo install cargo-deb --locked --root $(CARGO_DEB_ROOT)
+	PATH="$(CURDIR)/$(CARGO_DEB_ROOT)/bin:$$PATH" cargo deb --package mercato --locked
+
+CONTAINER ?= $(firstword $(notdir $(wildcard /usr/bin/podman /usr/bin/docker /usr/local/bin/docker)) docker)
+container: ## Build the container image `mercato`, by podman or docker
+	$(CONTAINER) build --file Containerfile --tag mercato .
 
 fmt: ## Format the code
 	cargo fmt --all

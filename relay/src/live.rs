@@ -117,6 +117,11 @@ impl Live {
         &self.feed
     }
 
+    /// How many subscriptions are open.
+    pub fn subscriptions(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// From now on the subscription gets every matching event with a sequence above the returned one;
     /// a query for stored events up to that sequence leaves no gap and no double.
     pub fn subscribe(&self, connection: &Arc<Connection>, prefix: Arc<str>, filters: Arc<[Filter]>) -> (Slot, u64) {

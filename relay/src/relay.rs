@@ -1,39 +1,40 @@
 //! The relay as a whole: opens the store, starts the threads, listens, and stops in good order.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use hyper::StatusCode;
+use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::access::{Access, Refresher};
 use crate::config::{Config, Network};
 use crate::connection::{Connection, Traffic};
+use crate::connections::{Admitted, Connections};
 use crate::control::Peer;
+use crate::listener::Listeners;
 use crate::live::Live;
 use crate::market::{Audiences, Market, MarketKeys};
+use crate::metrics::{Metrics, TurnedAway};
 use crate::negentropy::{self, Exchanges, Trees};
 use crate::nostr::{Pubkey, Verifier};
-use crate::outbox::Closing;
 use crate::peer::router::{self, Router};
 use crate::peer::{Home, Stock};
-use crate::policy::rate::{self, Rates};
+use crate::policy::rate::Rates;
 use crate::policy::{Policies, Readers};
 use crate::query::{Library, QueryPool};
 use crate::serving::Serving;
 use crate::session::{Rules, Session};
 use crate::store::Store;
 use crate::sweep::Sweeper;
+use crate::tls::Tls;
 use crate::websocket::deflate::Agreed;
 use crate::writer::{self, MarketSeat, Upkeep, WriterHandle};
-use crate::{http, websocket};
+use crate::{door, websocket};
 
 /// How long a stop waits for clients to take what is queued for them.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -43,7 +44,13 @@ const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// What every connection has to do with.
 pub struct Shared {
+    /// As it was at the start.
     pub config: Config,
+    /// As it is now; what may change while the relay runs is read here (`reload`).
+    pub now: ArcSwap<Config>,
+    pub metrics: Metrics,
+    pub connections: Arc<Connections>,
+    pub tls: Option<Tls>,
     /// The key that signs leases and job states; `None` when the market is off.
     pub own: Option<Pubkey>,
     pub store: Arc<dyn Store>,
@@ -57,9 +64,9 @@ pub struct Shared {
     /// Our side of every link to another relay.
     pub home: Arc<Home>,
     pub exchanges: Arc<Exchanges>,
-    rules: Arc<Rules>,
-    connections: Connections,
-    serving: Serving,
+    pub serving: Serving,
+    rules: ArcSwap<Rules>,
+    draining: watch::Sender<bool>,
 }
 
 /// What a client and the relay agreed upon when the connection became a WebSocket.
@@ -75,7 +82,7 @@ pub struct Relay {
     pub address: SocketAddr,
     pub shared: Arc<Shared>,
     writer: JoinHandle<()>,
-    accepting: tokio::task::JoinHandle<()>,
+    accepting: JoinSet<()>,
     /// Works until it is dropped.
     _members: Option<Refresher>,
     /// The links that the configuration asks for.
@@ -85,10 +92,20 @@ pub struct Relay {
 impl Relay {
     /// Starts on an open store. `policies` come after the relay's own rules.
     pub async fn start(config: Config, store: Arc<dyn Store>, policies: Policies) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((config.relay.bind, config.relay.port))
-            .await
-            .with_context(|| format!("listening on {}:{}", config.relay.bind, config.relay.port))?;
-        let address = listener.local_addr()?;
+        let listeners = Listeners::open(&config.relay)?;
+        Self::start_on(listeners, config, store, policies).await
+    }
+
+    /// The same on sockets that are open already.
+    pub async fn start_on(
+        listeners: Listeners,
+        config: Config,
+        store: Arc<dyn Store>,
+        policies: Policies,
+    ) -> anyhow::Result<Self> {
+        let address = listeners.address()?;
+        let tls = Tls::load(&config.tls)?;
+        let aside = door::open_aside(&config.metrics)?;
         let audiences = Arc::new(Audiences::default());
         let (seat, own) = open_market(&config, &store, &audiences)?;
         let live = Arc::new(Live::new(store.last_sequence()));
@@ -101,6 +118,7 @@ impl Relay {
         let trees = exchanges.trees.clone();
         let sweeper = Some(Sweeper::new(config.retention.clone()));
         let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper, trees: trees.clone() };
+        let market_meters = seat.as_ref().map(|seat| seat.meters().clone());
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers.clone(), live.clone(), upkeep)?;
         trees.build(store.clone())?;
         let access = Arc::new(Access::open(&config)?);
@@ -115,21 +133,17 @@ impl Relay {
         let home = Arc::new(Home::open(stock, &config)?);
         let router = open_router(&config, &home)?;
         let members = Refresher::start(&access, store.clone())?;
-        let rules = Rules {
-            limits: config.limits.clone(),
-            auth: config.access.clone(),
-            rates: Rates::new(&config.limits),
-            access: access.clone(),
-            url: config.relay.url.clone(),
-            verifier: Verifier::default(),
-            store: Some(store.clone()),
-        };
+        let rules = rules(&config, &access, &store);
         policies.configure(&config.plugins);
         let shared = Arc::new(Shared {
-            connections: Connections::default(),
             traffic: Traffic::default(),
-            rules: Arc::new(rules),
             serving: Serving::start(config.relay.threads).context("starting the threads that serve connections")?,
+            metrics: Metrics::new(writer.meters(), &queries.meters, market_meters.as_ref()),
+            connections: Arc::default(),
+            tls,
+            rules: ArcSwap::from_pointee(rules),
+            draining: watch::Sender::new(false),
+            now: ArcSwap::from_pointee(config.clone()),
             config,
             own,
             store,
@@ -141,13 +155,26 @@ impl Relay {
             home,
             exchanges,
         });
-        let accepting = tokio::spawn(accept(listener, shared.clone()));
+        let accepting = door::open(listeners, aside, &shared);
         Ok(Self { address, shared, writer: writer_thread, accepting, router, _members: members })
     }
 
+    /// Takes no more clients, and waits until the last has left or `patience` is over. `stop` comes after it.
+    pub async fn drain(&self, patience: Duration) {
+        self.shared.draining.send_replace(true);
+        let empty = async {
+            while self.shared.clients() > 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        // Who stays is sent away by `stop`.
+        let _ = tokio::time::timeout(patience, empty).await;
+    }
+
     /// Takes no more connections, lets what was accepted reach the disk, and says good-bye.
-    pub async fn stop(self) -> anyhow::Result<()> {
-        self.accepting.abort();
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.shared.draining.send_replace(true);
+        self.accepting.shutdown().await;
         if let Some(router) = self.router {
             router.abort();
             // Aborted, which is how it ends; by then its links have, too.
@@ -162,6 +189,9 @@ impl Relay {
         // Who does not take its leave in time is cut off.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
         self.shared.serving.stop();
+        let shared = self.shared.clone();
+        // What they hold of the store is let go here, and not while the process ends.
+        tokio::task::spawn_blocking(move || shared.serving.join()).await?;
         self.shared.queries.stop();
         self.shared.exchanges.trees.stop();
         self.shared.policies.stop().await;
@@ -169,6 +199,19 @@ impl Relay {
         let writer = self.writer;
         let joined = tokio::task::spawn_blocking(move || writer.join()).await?;
         joined.map_err(|_| anyhow::anyhow!("the writer did not end well"))
+    }
+}
+
+/// What clients are held to under a configuration.
+fn rules(config: &Config, access: &Arc<Access>, store: &Arc<dyn Store>) -> Rules {
+    Rules {
+        limits: config.limits.clone(),
+        rates: Rates::new(&config.limits),
+        access: access.clone(),
+        auth: config.access.clone(),
+        url: config.relay.url.clone(),
+        verifier: Verifier::default(),
+        store: Some(store.clone()),
     }
 }
 
@@ -223,35 +266,7 @@ fn open_negentropy(config: &Config) -> anyhow::Result<Arc<Exchanges>> {
     Ok(exchanges)
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                // Answers are small and awaited: never hold one back to fill a packet.
-                let _ = stream.set_nodelay(true);
-                let served = {
-                    let shared = shared.clone();
-                    move |stream| http::serve(stream, address, shared)
-                };
-                if let Err(error) = shared.serving.spawn(stream, served) {
-                    tracing::warn!(%error, %address, "a connection could not be handed over");
-                }
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: wait for some to be closed.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
 impl Shared {
-    /// How long a client may take to send a request's head.
-    pub fn http_patience(&self) -> Duration {
-        Duration::from_secs(10)
-    }
-
     /// Clients connected now.
     pub fn clients(&self) -> usize {
         self.connections.count()
@@ -264,24 +279,44 @@ impl Shared {
 
     /// Who is connected, in the order they came.
     pub fn peers(&self) -> Vec<Peer> {
-        let present: Vec<_> = self.connections.lock().values().filter_map(Weak::upgrade).collect();
-        let mut peers: Vec<_> = present.iter().map(|connection| connection.peer()).collect();
-        peers.sort_by_key(|peer| peer.id);
-        peers
+        self.connections.peers()
     }
 
     /// Reserves a place for one more client.
-    pub fn admit(self: &Arc<Self>, address: SocketAddr) -> Result<Admitted, StatusCode> {
-        let limits = &self.config.limits;
-        let exempt = self.rules.rates.is_exempt(address.ip());
-        let per_ip = if exempt { usize::MAX } else { limits.max_connections_per_ip };
-        self.connections.admit(address, limits.max_connections, per_ip)?;
-        Ok(Admitted { shared: self.clone(), address })
+    pub fn admit(&self, address: SocketAddr) -> Result<Admitted, TurnedAway> {
+        if self.is_draining() {
+            return Err(TurnedAway::Draining);
+        }
+        let rules = self.rules.load();
+        let admitted = self.connections.admit(address, &rules.limits, rules.rates.is_exempt(address.ip()))?;
+        self.metrics.clients.opened();
+        Ok(admitted)
+    }
+
+    /// What clients are held to, as it is now.
+    pub fn rules(&self) -> arc_swap::Guard<Arc<Rules>> {
+        self.rules.load()
+    }
+
+    /// Holds clients to this configuration from now on, those that are connected with their next message. Everybody's
+    /// rates start afresh.
+    pub fn set_rules(&self, config: &Config) {
+        self.rules.store(Arc::new(rules(config, &self.access, &self.store)));
+    }
+
+    /// Tells when no more clients are taken.
+    pub fn when_draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Whether no more clients are taken.
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
     }
 
     /// How long a client that has sent so many bytes is not read; `None`: not at all.
     pub fn pause_after(&self, ip: IpAddr, bytes: u32) -> Option<Duration> {
-        self.rules.rates.pause_after(ip, bytes)
+        self.rules.load().rates.pause_after(ip, bytes)
     }
 
     /// One client's whole conversation.
@@ -291,9 +326,9 @@ impl Shared {
     {
         let Ok(challenge) = challenge() else { return };
         let address = admitted.address;
-        let session = Session::new(self.rules.clone(), address.ip(), upgrade.host, challenge);
+        let session = Session::new(self.rules.load_full(), address.ip(), upgrade.host, challenge);
         let id = self.connections.next_id();
-        let connection = Connection::new(id, address, self.config.limits.max_outbound_bytes);
+        let connection = Connection::new(id, address, self.rules().limits.max_outbound_bytes);
         let connection = Arc::new(connection.compressing(upgrade.agreed.is_some()));
         self.connections.enter(&connection);
         websocket::serve(stream, early, upgrade.agreed, session, connection, self.clone()).await;
@@ -305,87 +340,4 @@ fn challenge() -> Result<String, getrandom::Error> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)?;
     Ok(const_hex::encode(random))
-}
-
-/// A place among the clients, given back when dropped.
-pub struct Admitted {
-    shared: Arc<Shared>,
-    address: SocketAddr,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        self.shared.connections.release(self.address);
-    }
-}
-
-/// Who is connected.
-#[derive(Default)]
-struct Connections {
-    total: AtomicUsize,
-    last_id: AtomicU64,
-    by_client: Mutex<HashMap<IpAddr, usize>>,
-    present: Mutex<HashMap<u64, Weak<Connection>>>,
-}
-
-impl Connections {
-    fn admit(&self, address: SocketAddr, max: usize, max_per_ip: usize) -> Result<(), StatusCode> {
-        let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.total.load(Ordering::Relaxed) >= max {
-            return Err(StatusCode::SERVICE_UNAVAILABLE);
-        }
-        let mine = by_client.entry(rate::client(address.ip())).or_default();
-        if *mine >= max_per_ip {
-            return Err(StatusCode::TOO_MANY_REQUESTS);
-        }
-        *mine += 1;
-        self.total.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn release(&self, address: SocketAddr) {
-        let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = rate::client(address.ip());
-        if let Some(mine) = by_client.get_mut(&client) {
-            *mine -= 1;
-            if *mine == 0 {
-                by_client.remove(&client);
-            }
-        }
-        self.total.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn next_id(&self) -> u64 {
-        self.last_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn enter(&self, connection: &Arc<Connection>) {
-        self.lock().insert(connection.id, Arc::downgrade(connection));
-    }
-
-    fn leave(&self, id: u64) {
-        self.lock().remove(&id);
-    }
-
-    fn count(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn close_from(&self, network: Network) {
-        for connection in self.lock().values().filter_map(Weak::upgrade) {
-            if network.contains(connection.address.ip()) {
-                connection.outbox.close(Closing::Blocked);
-            }
-        }
-    }
-
-    fn close_all(&self) {
-        for connection in self.lock().values().filter_map(Weak::upgrade) {
-            connection.outbox.close(Closing::Shutdown);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Weak<Connection>>> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

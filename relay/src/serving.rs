@@ -5,7 +5,8 @@
 //! messages of a relay that costs more than the messages do.
 
 use std::io;
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
@@ -19,6 +20,7 @@ const TURNS: u32 = 8;
 #[derive(Debug)]
 pub struct Serving {
     threads: Vec<Handle>,
+    running: Mutex<Vec<JoinHandle<()>>>,
     stopped: watch::Sender<bool>,
 }
 
@@ -28,8 +30,9 @@ impl Serving {
         let cores = || thread::available_parallelism().map_or(2, usize::from);
         let count = if threads == 0 { cores() } else { threads };
         let (stopped, stop) = watch::channel(false);
-        let threads = (0..count).map(|number| start_thread(number, stop.clone())).collect::<io::Result<_>>()?;
-        Ok(Self { threads, stopped })
+        let started = (0..count).map(|number| start_thread(number, stop.clone())).collect::<io::Result<Vec<_>>>()?;
+        let (threads, running) = started.into_iter().unzip();
+        Ok(Self { threads, running: Mutex::new(running), stopped })
     }
 
     /// Has the thread with the fewest tasks serve a connection.
@@ -54,15 +57,23 @@ impl Serving {
     pub fn stop(&self) {
         self.stopped.send_replace(true);
     }
+
+    /// Waits until they have ended, after `stop`. Not to be called from one of them.
+    pub fn join(&self) {
+        for thread in std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner)) {
+            // A panic over there has been reported by its thread.
+            let _ = thread.join();
+        }
+    }
 }
 
-fn start_thread(number: usize, mut stop: watch::Receiver<bool>) -> io::Result<Handle> {
+fn start_thread(number: usize, mut stop: watch::Receiver<bool>) -> io::Result<(Handle, JoinHandle<()>)> {
     let runtime =
         Builder::new_current_thread().enable_all().event_interval(TURNS).global_queue_interval(TURNS / 2).build()?;
     let handle = runtime.handle().clone();
-    thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
+    let running = thread::Builder::new().name(format!("serve-{number}")).spawn(move || {
         // An error says that `Serving` is gone, which means the same.
         let _ = runtime.block_on(stop.wait_for(|stopped| *stopped));
     })?;
-    Ok(handle)
+    Ok((handle, running))
 }

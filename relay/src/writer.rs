@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +16,7 @@ use crate::clock::now_ms;
 use crate::connection::Connection;
 use crate::live::{Live, Publication};
 use crate::market::{Announcement, Delivery, Market, Output};
+use crate::metrics::{MarketMeters, Outcome, WriterMeters};
 use crate::negentropy::Trees;
 use crate::nostr::kind::{self, Retention};
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
@@ -34,6 +35,8 @@ const GROUPS_UNDELIVERED: usize = 64;
 const DELETED_AT_ONCE: u64 = 5_000;
 /// How long after a failure the removal of a vanished author's events is taken up again.
 const VANISH_RETRY_MS: u64 = 1_000;
+/// How often the jobs are counted for the metrics.
+const CENSUS_PERIOD_MS: u64 = 5_000;
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -74,12 +77,36 @@ pub enum Imported {
 
 /// The way to the writer. Sending waits while its queue is full, and holds up only who sends.
 #[derive(Debug, Clone)]
-pub struct WriterHandle(mpsc::Sender<Command>);
+pub struct WriterHandle {
+    commands: mpsc::Sender<Queued>,
+    meters: Arc<WriterMeters>,
+}
+
+/// A command and when its sender came with it, so that the wait for it can be told.
+#[derive(Debug)]
+struct Queued {
+    command: Command,
+    since: Instant,
+}
 
 impl WriterHandle {
     pub async fn send(&self, command: Command) {
         // After the writer has stopped there is no relay to answer.
-        let _ = self.0.send(command).await;
+        let _ = self.commands.send(Queued { command, since: Instant::now() }).await;
+    }
+
+    pub fn meters(&self) -> &WriterMeters {
+        &self.meters
+    }
+
+    /// Commands that wait, and how many may.
+    pub fn queue(&self) -> (usize, usize) {
+        let max = self.commands.max_capacity();
+        (max - self.commands.capacity(), max)
+    }
+
+    pub fn is_ended(&self) -> bool {
+        self.commands.is_closed()
     }
 
     pub async fn stop(&self) {
@@ -88,7 +115,7 @@ impl WriterHandle {
 
     /// Resolves when the writer takes no more commands: after `stop`, or because it could not go on.
     pub async fn ended(&self) {
-        self.0.closed().await;
+        self.commands.closed().await;
     }
 }
 
@@ -102,21 +129,34 @@ pub fn start(
 ) -> std::io::Result<(WriterHandle, JoinHandle<()>)> {
     let (commands, queue) = mpsc::channel(upkeep.max_pending);
     let (groups, committed) = sync_channel(GROUPS_UNDELIVERED);
+    let meters = Arc::new(WriterMeters::default());
     let delivery = {
-        let (store, live) = (store.clone(), live.clone());
-        std::thread::Builder::new().name("live".to_owned()).spawn(move || deliver(&live, &*store, &committed))?
+        let (store, live, meters) = (store.clone(), live.clone(), meters.clone());
+        let run = move || deliver(&live, &*store, &committed, &meters);
+        std::thread::Builder::new().name("live".to_owned()).spawn(run)?
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (sweeper, trees) = (upkeep.sweeper, upkeep.trees);
-    // A removal that the last stop cut short is taken up at once.
-    let mut writer = Writer { store, market, readers, live, trees, groups, sweeper, next_vanish_ms: now_ms() };
+    let mut writer = Writer {
+        store,
+        market,
+        readers,
+        live,
+        trees,
+        groups,
+        sweeper,
+        // A removal that the last stop cut short is taken up at once.
+        next_vanish_ms: now_ms(),
+        next_census_ms: 0,
+        meters: meters.clone(),
+    };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
         runtime.block_on(writer.run(queue));
         drop(writer);
         // A panic over there has been reported by its thread.
         let _ = delivery.join();
     })?;
-    Ok((WriterHandle(commands), thread))
+    Ok((WriterHandle { commands, meters }, thread))
 }
 
 /// How a writer keeps house.
@@ -144,6 +184,11 @@ impl MarketSeat {
         let (market, output) = restore()?;
         Ok(Self { market, restore, pending: vec![output] })
     }
+
+    /// What its market counts in, whichever that is.
+    pub fn meters(&self) -> &MarketMeters {
+        self.market.meters()
+    }
 }
 
 struct Writer {
@@ -156,14 +201,16 @@ struct Writer {
     sweeper: Option<Sweeper>,
     /// When to go on removing what vanished authors left; `u64::MAX`: nothing is left.
     next_vanish_ms: u64,
+    next_census_ms: u64,
+    meters: Arc<WriterMeters>,
 }
 
 /// What one commit makes true, told once it has.
-#[derive(Default)]
 struct Group {
     answers: Vec<Answer>,
     publications: Vec<Stored>,
     deliveries: Vec<Handed>,
+    committed: Instant,
 }
 
 /// A request that a new leaseholder may see from now on.
@@ -174,7 +221,7 @@ struct Handed {
 }
 
 enum Answer {
-    Event { reply: Reply, id: EventId, verdict: Result<&'static str, String> },
+    Event { reply: Reply, id: EventId, since: Instant, verdict: Result<&'static str, String> },
     Import { reply: oneshot::Sender<Imported>, outcome: Imported },
     Delete { reply: oneshot::Sender<Result<u64, String>>, removed: u64 },
 }
@@ -189,7 +236,7 @@ struct Stored {
 }
 
 impl Writer {
-    async fn run(&mut self, mut queue: mpsc::Receiver<Command>) {
+    async fn run(&mut self, mut queue: mpsc::Receiver<Queued>) {
         let mut commands = Vec::with_capacity(GROUP);
         self.commit_group(&mut commands);
         loop {
@@ -197,7 +244,7 @@ impl Writer {
             match tokio::time::timeout(wait, queue.recv_many(&mut commands, GROUP)).await {
                 Ok(0) => return,
                 Ok(_) | Err(_) => {
-                    let stop = commands.iter().any(|command| matches!(command, Command::Stop));
+                    let stop = commands.iter().any(|queued| matches!(queued.command, Command::Stop));
                     self.commit_group(&mut commands);
                     if stop {
                         return;
@@ -214,14 +261,27 @@ impl Writer {
     }
 
     /// Carries out `commands` and whatever is due as one commit.
-    fn commit_group(&mut self, commands: &mut Vec<Command>) {
-        let mut group = Group::default();
-        match self.build(commands, &mut group) {
+    fn commit_group(&mut self, commands: &mut Vec<Queued>) {
+        let begun = Instant::now();
+        let mut group =
+            Group { answers: Vec::new(), publications: Vec::new(), deliveries: Vec::new(), committed: begun };
+        if !commands.is_empty() {
+            self.meters.group.count(commands.len() as u64);
+        }
+        self.meters.begin();
+        let built = self.build(commands, &mut group);
+        group.committed = Instant::now();
+        self.meters.commit.observe(group.committed - begun);
+        match built {
             Ok(changes) => {
                 self.trees.committed(&changes);
+                for stored in &group.publications {
+                    self.meters.events.inc(stored.event.kind);
+                }
                 self.live.committed(self.store.last_sequence());
                 let gathering = Gathering::start();
                 for answer in group.answers.drain(..) {
+                    answer.count(&self.meters);
                     answer.tell();
                 }
                 drop(gathering);
@@ -232,19 +292,32 @@ impl Writer {
             }
             Err(error) => {
                 tracing::error!(%error, "a commit failed, its events are refused");
-                for command in commands.drain(..) {
-                    self.note_presence(&command);
-                    group.answers.extend(Answer::for_unbegun(command));
+                self.meters.failed_commits.inc();
+                for queued in commands.drain(..) {
+                    self.note_presence(&queued.command);
+                    group.answers.extend(Answer::for_unbegun(queued));
                 }
                 for answer in group.answers.drain(..) {
-                    answer.fail();
+                    answer.fail(&self.meters);
                 }
                 self.rebuild_market();
             }
         }
+        self.take_census();
+        self.meters.end();
     }
 
-    fn build(&mut self, commands: &mut Vec<Command>, group: &mut Group) -> Result<Changes, StoreError> {
+    /// Counts the jobs now and then: it looks at each of them.
+    fn take_census(&mut self) {
+        if let Some(seat) = &self.market
+            && now_ms() >= self.next_census_ms
+        {
+            self.next_census_ms = now_ms() + CENSUS_PERIOD_MS;
+            seat.market.meters().census(seat.market.scheduler().state());
+        }
+    }
+
+    fn build(&mut self, commands: &mut Vec<Queued>, group: &mut Group) -> Result<Changes, StoreError> {
         let store = self.store.clone();
         let readers = self.readers.clone();
         let mut open = Open {
@@ -266,8 +339,8 @@ impl Writer {
                 open.keep_output(output);
             }
         }
-        for command in commands.drain(..) {
-            open.carry_out(command, &mut self.market);
+        for queued in commands.drain(..) {
+            open.carry_out(queued, &mut self.market);
         }
         if let Some(sweeper) = &mut self.sweeper
             && now_ms() >= sweeper.next_ms()
@@ -312,6 +385,7 @@ impl Writer {
         let Some(MarketSeat { market, restore, .. }) = self.market.take() else { return };
         match restore() {
             Ok((mut restored, output)) => {
+                restored.count_in(market.meters().clone());
                 let resumed = restored.resume(now_ms(), market.into_presence());
                 self.market = Some(MarketSeat { market: restored, restore, pending: vec![output, resumed] });
             }
@@ -339,9 +413,9 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    fn carry_out(&mut self, command: Command, market: &mut Option<MarketSeat>) {
-        match command {
-            Command::Publish { event, reply } => self.publish(event, reply, market),
+    fn carry_out(&mut self, queued: Queued, market: &mut Option<MarketSeat>) {
+        match queued.command {
+            Command::Publish { event, reply } => self.publish(event, reply, queued.since, market),
             Command::Import { event, reply } => {
                 let outcome = self.import(event, market);
                 self.group.answers.push(Answer::Import { reply, outcome });
@@ -368,7 +442,7 @@ impl Open<'_> {
         }
     }
 
-    fn publish(&mut self, event: Box<Event>, reply: Reply, market: &mut Option<MarketSeat>) {
+    fn publish(&mut self, event: Box<Event>, reply: Reply, since: Instant, market: &mut Option<MarketSeat>) {
         let id = event.id;
         // The market's answer to an event comes after it, in the store as for a subscriber.
         let verdict = match self.judge(&event, market) {
@@ -382,7 +456,7 @@ impl Open<'_> {
             }
             Err(text) => Err(text),
         };
-        self.group.answers.push(Answer::Event { reply, id, verdict });
+        self.group.answers.push(Answer::Event { reply, id, since, verdict });
     }
 
     fn judge(&mut self, event: &Event, market: &mut Option<MarketSeat>) -> Result<Judged, String> {
@@ -579,9 +653,10 @@ enum Judged {
 
 impl Answer {
     /// For a command that was never begun.
-    fn for_unbegun(command: Command) -> Option<Self> {
-        match command {
-            Command::Publish { event, reply } => Some(Self::Event { reply, id: event.id, verdict: Ok("") }),
+    fn for_unbegun(queued: Queued) -> Option<Self> {
+        let since = queued.since;
+        match queued.command {
+            Command::Publish { event, reply } => Some(Self::Event { reply, id: event.id, since, verdict: Ok("") }),
             Command::Import { reply, .. } | Command::Mirror { reply, .. } => {
                 Some(Self::Import { reply, outcome: Imported::Stored })
             }
@@ -590,10 +665,20 @@ impl Answer {
         }
     }
 
+    fn count(&self, meters: &WriterMeters) {
+        let Self::Event { since, verdict, .. } = self else { return };
+        let outcome = match verdict {
+            Ok("") => Outcome::Stored,
+            Ok(_) => Outcome::Duplicate,
+            Err(_) => Outcome::Refused,
+        };
+        meters.answered(outcome, *since);
+    }
+
     fn tell(self) {
         // A caller that has gone away does not want its answer.
         match self {
-            Self::Event { reply: Reply::Connection(connection), id, verdict } => {
+            Self::Event { reply: Reply::Connection(connection), id, verdict, .. } => {
                 let text = match &verdict {
                     Ok(text) => *text,
                     Err(text) => text,
@@ -606,10 +691,13 @@ impl Answer {
         }
     }
 
-    fn fail(self) {
+    fn fail(self, meters: &WriterMeters) {
         let text = "error: the event could not be stored, try again later";
         match self {
-            Self::Event { reply, id, .. } => Self::Event { reply, id, verdict: Err(text.to_owned()) }.tell(),
+            Self::Event { reply, id, since, .. } => {
+                meters.answered(Outcome::Failed, since);
+                Self::Event { reply, id, since, verdict: Err(text.to_owned()) }.tell();
+            }
             Self::Import { reply, .. } => drop(reply.send(Imported::Failed(text.to_owned()))),
             Self::Delete { reply, .. } => drop(reply.send(Err(text.to_owned()))),
         }
@@ -617,8 +705,8 @@ impl Answer {
 }
 
 /// Live delivery, group by group, in the order of storing.
-fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
-    while let Ok(Group { publications, deliveries, .. }) = committed.recv() {
+fn deliver(live: &Live, store: &dyn Store, groups: &Receiver<Group>, meters: &WriterMeters) {
+    while let Ok(Group { publications, deliveries, committed, .. }) = groups.recv() {
         let mut outgoing = Vec::with_capacity(publications.len() + deliveries.len());
         let handed: Vec<(Record, &Handed)> =
             deliveries.iter().filter_map(|handed| Some((request(store, &handed.delivery)?, handed))).collect();
@@ -638,7 +726,8 @@ fn deliver(live: &Live, store: &dyn Store, committed: &Receiver<Group>) {
             sequence: handed.sequence,
             reach: Reach::Only(vec![handed.delivery.to]),
         }));
-        live.publish(&outgoing);
+        meters.deliveries.inc_by(live.publish(&outgoing) as u64);
+        meters.delivery_lag.observe(committed.elapsed());
     }
 }
 

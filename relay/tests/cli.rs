@@ -130,7 +130,7 @@ fn ask(address: &str, filter: &str) -> String {
 fn one_store_has_one_relay() {
     let world = World::new();
     let relay = world.relay();
-    let refusal = world.run(&["relay", "--set", "relay.port=0"]).fails(1);
+    let refusal = world.run(&["relay", "--set", "relay.port=0", "--set", "relay.lock_wait_s=0"]).fails(1);
     assert!(refusal.contains("in use by another process"), "{refusal}");
     assert!(relay.stop().success());
 }

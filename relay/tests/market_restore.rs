@@ -4,11 +4,16 @@
 mod market_world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use market_world::{World, pubkey, value};
-use mercato::market::journal;
-use mercato::nostr::{Event, EventId, Filter};
-use mercato::store::Store;
+use market_world::{START_S, World, pubkey, someone, value};
+use mercato::config::MarketConfig;
+use mercato::market::{Market, MarketKeys, journal};
+use mercato::nostr::{Event, EventId, Filter, Pubkey};
+use mercato::store::memory::MemoryStore;
+use mercato::store::{Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
 use mercato_scheduler::{Scheduler, State};
 use proptest::prelude::*;
 
@@ -261,4 +266,75 @@ fn a_long_journal_is_replaced_by_the_state_it_adds_up_to() {
     let config = world.market.scheduler().config().clone();
     let restored = Scheduler::restore(config, records).unwrap();
     assert_eq!(restored.state(), world.market.scheduler().state());
+}
+
+/// A store that counts how often it is read.
+#[derive(Debug, Default)]
+struct Counting {
+    store: MemoryStore,
+    scans: AtomicUsize,
+}
+
+impl Store for Counting {
+    fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError> {
+        self.store.get(id)
+    }
+
+    fn is_deleted(&self, id: &EventId, author: &Pubkey) -> Result<bool, StoreError> {
+        self.store.is_deleted(id, author)
+    }
+
+    fn scan(
+        &self,
+        scan: &mut Scan,
+        budget: u32,
+        found: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<Progress, StoreError> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        self.store.scan(scan, budget, found)
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        self.store.begin()
+    }
+
+    fn journal(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.store.journal()
+    }
+
+    fn expired(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError> {
+        self.store.expired(now, max)
+    }
+
+    fn vanishing(&self) -> Result<Option<(Pubkey, u64)>, StoreError> {
+        self.store.vanishing()
+    }
+
+    fn last_sequence(&self) -> u64 {
+        self.store.last_sequence()
+    }
+
+    fn stats(&self) -> Result<StoreStats, StoreError> {
+        self.store.stats()
+    }
+}
+
+#[test]
+fn a_restart_reads_all_adverts_in_one_pass() {
+    const PROVIDERS: u8 = 200;
+    let store = Arc::new(Counting::default());
+    let mut txn = store.begin().unwrap();
+    for who in 1..=PROVIDERS {
+        let tags = tags!["d", "x"; "k", "5050"];
+        txn.insert(&Event::sign(&someone(who), START_S, 31_990, &tags, "")).unwrap();
+    }
+    txn.commit().unwrap();
+    let (keys, audiences) = (MarketKeys::ephemeral().unwrap(), Arc::default());
+    let config = MarketConfig::default();
+    let restored =
+        Market::restore(&config, keys, audiences, std::iter::empty(), START_S * 1_000, store.clone()).unwrap().0;
+    let offering = restored.scheduler().state().providers().values().filter(|provider| provider.advert.is_some());
+    assert_eq!(offering.count(), usize::from(PROVIDERS));
+    let scans = store.scans.load(Ordering::Relaxed);
+    assert!(scans <= 2, "{scans} scans for {PROVIDERS} providers");
 }

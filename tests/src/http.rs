@@ -32,7 +32,16 @@ pub async fn ask(relay: &Relay, method: &str, path: &str, headers: &[&str]) -> a
 
 /// The same with a body, whose length the headers must name.
 pub async fn ask_with(relay: &Relay, method: &str, path: &str, headers: &[&str], body: &str) -> anyhow::Result<Answer> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n", relay.port());
+    talk(relay.port(), method, path, headers, body).await
+}
+
+/// The same without a body, of whatever listens on this port.
+pub async fn ask_port(port: u16, method: &str, path: &str, headers: &[&str]) -> anyhow::Result<Answer> {
+    talk(port, method, path, headers, "").await
+}
+
+async fn talk(port: u16, method: &str, path: &str, headers: &[&str], body: &str) -> anyhow::Result<Answer> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
     for header in headers {
         request.push_str(header);
         request.push_str("\r\n");
@@ -40,7 +49,7 @@ pub async fn ask_with(relay: &Relay, method: &str, path: &str, headers: &[&str],
     request.push_str("\r\n");
     request.push_str(body);
     let talk = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", relay.port())).await?;
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

@@ -27,12 +27,21 @@ pub struct Relay {
 
 /// What a relay is started with.
 #[derive(Debug, Clone, Default)]
-pub struct Settings(Vec<String>);
+pub struct Settings {
+    sets: Vec<String>,
+    file: Option<PathBuf>,
+}
 
 impl Settings {
     /// Adds `--set key=value`.
     pub fn set(mut self, key: &str, value: impl std::fmt::Display) -> Self {
-        self.0.push(format!("{key}={value}"));
+        self.sets.push(format!("{key}={value}"));
+        self
+    }
+
+    /// Adds `--config file`.
+    pub fn config(mut self, file: &Path) -> Self {
+        self.file = Some(file.to_owned());
         self
     }
 
@@ -148,6 +157,16 @@ impl Relay {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().context("running kill")?;
         ensure!(sent.success(), "kill failed");
+        self.await_end()
+    }
+
+    /// The lines of the log that are kept.
+    pub fn log(&self) -> String {
+        lock(&self.log).join("\n")
+    }
+
+    /// Waits until the process has ended, and fails if it does not end well.
+    pub fn await_end(&mut self) -> anyhow::Result<()> {
         let asked = Instant::now();
         while asked.elapsed() < START {
             if let Some(status) = self.child.try_wait().context("waiting for the relay")? {
@@ -229,7 +248,10 @@ fn launch(
     let mut command = Command::new(binary()?);
     command.arg("relay").args(["--set", &format!("store.path={}", Relay::store_in(folder).display())]);
     command.args(["--set", &format!("relay.port={port}")]);
-    for set in &settings.0 {
+    if let Some(file) = &settings.file {
+        command.arg("--config").arg(file);
+    }
+    for set in &settings.sets {
         command.args(["--set", set]);
     }
     // A configuration of the machine must not change what is tested.
@@ -270,7 +292,8 @@ fn follow(lines: impl BufRead, listening: &SyncSender<u16>, log: &Mutex<Vec<Stri
 }
 
 fn listening_port(line: &str) -> Option<u16> {
-    let (_, rest) = line.split_once("listening on ws://127.0.0.1:")?;
+    let (_, rest) = line.split_once("listening on ws")?;
+    let rest = rest.trim_start_matches('s').strip_prefix("://127.0.0.1:")?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }

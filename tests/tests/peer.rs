@@ -169,7 +169,7 @@ async fn a_ring_hands_every_event_round_once() -> anyhow::Result<()> {
     let mut counts: Vec<HashMap<String, usize>> = vec![HashMap::new(); 3];
     for round in 0..3 {
         let last = Draft::note(format!("last {round}")).sign(&keys);
-        publish(&mut clients[0], &[last.clone()]).await?;
+        publish(&mut clients[0], std::slice::from_ref(&last)).await?;
         for (client, counts) in clients.iter_mut().zip(&mut counts) {
             loop {
                 let event = client.live("live").await?;

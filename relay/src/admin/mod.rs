@@ -45,8 +45,9 @@ pub async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Respons
     let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or("");
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let url = match shared.config.relay.url.as_str() {
-        "" => format!("http://{host}{path}"),
+    let scheme = if shared.tls.is_some() { "https" } else { "http" };
+    let url = match shared.now.load().relay.url.as_str() {
+        "" => format!("{scheme}://{host}{path}"),
         url => format!("{}{path}", url.strip_suffix('/').unwrap_or(url)),
     };
     let wanted = Wanted { url: &url, method: "POST", body: &body, now: crate::clock::now_s() };

@@ -12,9 +12,10 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::log::Log;
 use super::output::Output;
+use super::standing;
 use super::storage::{self, Commits};
-use super::{relay, standing};
 use crate::access::{Access, Refresher};
 use crate::config::Config;
 use crate::control::{self, Answer, Request, WINDOW};
@@ -67,7 +68,7 @@ async fn connect(config: &Config) -> anyhow::Result<Option<UnixStream>> {
 
 /// Opens the store as its writer, and keeps the links in this process.
 async fn alone(config: &Config, plan: Plan) -> anyhow::Result<Vec<LinkInfo>> {
-    relay::start_log();
+    Log::start(&config.log)?;
     let store: Arc<dyn Store> = Arc::new(storage::open_to_write(config, Commits::Durable)?);
     let readers = standing::readers(config, store.clone())?;
     let live = Arc::new(Live::new(store.last_sequence()));

@@ -19,6 +19,7 @@ mod info;
 mod jobs;
 mod keys;
 mod linking;
+mod log;
 mod migrate;
 mod monitor;
 mod negentropy;
@@ -50,6 +51,7 @@ use clap::{Args, Parser, Subcommand};
 use self::output::ReaderGone;
 use crate::config::Config;
 use crate::nostr::{Filter, FilterLimits};
+use crate::reload;
 
 /// A Nostr relay with built-in job scheduling.
 #[derive(Debug, Parser)]
@@ -161,6 +163,11 @@ impl Source {
         Config::load(self.file().as_deref(), &self.set)
     }
 
+    /// The same, to be read again while the relay runs.
+    fn source(self) -> reload::Source {
+        reload::Source { file: self.file(), sets: self.set }
+    }
+
     fn is_empty(&self) -> bool {
         self.config.is_none() && self.set.is_empty()
     }
@@ -200,7 +207,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let config = |behind| before.clone().join(behind).load();
     match arguments.verb {
-        Verb::Relay(with) => relay::run(config(with.source)?),
+        Verb::Relay(with) => relay::run(before.join(with.source).source()),
         Verb::Import(with) => import::run(&config(with.source)?, with.args),
         Verb::Export(with) => export::run(&config(with.source)?, &with.args),
         Verb::Scan(with) => scan::run(&config(with.source)?, with.args),

@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 
@@ -48,6 +48,18 @@ pub fn require(database: &Path) -> anyhow::Result<()> {
 
 /// Opens the store as its only writer, and makes it when there is none.
 pub fn open_to_write(config: &Config, commits: Commits) -> anyhow::Result<RocksStore> {
+    try_to_write(config, commits)?.map_err(|error| explain(config, error))
+}
+
+fn explain(config: &Config, error: StoreError) -> anyhow::Error {
+    let path = database(config);
+    match is_locked(&error) {
+        true => anyhow!("{} is in use by another process: is a relay running on it?", path.display()),
+        false => anyhow::Error::new(error).context(format!("opening {}", path.display())),
+    }
+}
+
+fn try_to_write(config: &Config, commits: Commits) -> anyhow::Result<Result<RocksStore, StoreError>> {
     let path = database(config);
     files::create_private(&path)?;
     let cache = mib(config.store.block_cache_mib);
@@ -63,12 +75,12 @@ pub fn open_to_write(config: &Config, commits: Commits) -> anyhow::Result<RocksS
         durable: commits == Commits::Durable,
         ..RocksOptions::default()
     };
-    let store = RocksStore::open(&path, options).map_err(|error| match is_locked(&error) {
-        true => anyhow!("{} is in use by another process: is a relay running on it?", path.display()),
-        false => anyhow::Error::new(error).context(format!("opening {}", path.display())),
-    })?;
+    let store = match RocksStore::open(&path, options) {
+        Ok(store) => store,
+        Err(error) => return Ok(Err(error)),
+    };
     remove_checkpoints(&config.store.path)?;
-    Ok(store)
+    Ok(Ok(store))
 }
 
 /// What a backup that was cut short has left.
@@ -80,6 +92,23 @@ fn remove_checkpoints(folder: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Opens the store as its only writer; while another process has it, it is waited for up to `patience`.
+pub fn wait_to_write(config: &Config, commits: Commits, patience: Duration) -> anyhow::Result<RocksStore> {
+    let (begun, mut told) = (Instant::now(), false);
+    loop {
+        match try_to_write(config, commits)? {
+            Ok(store) => return Ok(store),
+            Err(error) if begun.elapsed() >= patience => return Err(explain(config, error)),
+            Err(error) if !is_locked(&error) => return Err(explain(config, error)),
+            Err(_) if !told => {
+                told = true;
+                tracing::info!("another process has the store: waiting up to {} s", patience.as_secs());
+            }
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
 }
 
 /// Opens the store to read it, whether or not a relay has it open.

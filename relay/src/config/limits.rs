@@ -1,7 +1,5 @@
 //! Bounds on what clients may ask.
 
-use std::net::IpAddr;
-
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +12,10 @@ use crate::nostr::{FilterLimits, MessageLimits};
 pub struct LimitsConfig {
     pub max_connections: usize,
     pub max_connections_per_ip: usize,
+    /// Seconds a client has for its handshake, TLS included.
+    pub handshake_timeout_s: u64,
+    /// Connections that have not finished their handshake; more wait in the system's queue.
+    pub max_pending_handshakes: usize,
     pub max_message_bytes: usize,
     pub max_event_bytes: usize,
     pub max_tags: usize,
@@ -67,6 +69,8 @@ impl Default for LimitsConfig {
         Self {
             max_connections: 20_000,
             max_connections_per_ip: 200,
+            handshake_timeout_s: 10,
+            max_pending_handshakes: 1_024,
             max_message_bytes: 131_072,
             max_event_bytes: 65_536,
             max_tags: 2_000,
@@ -99,10 +103,7 @@ impl Default for LimitsConfig {
             read_burst_ip: 4_194_304,
             invalid_rate_ip: 5,
             invalid_burst_ip: 100,
-            exempt: vec![
-                Network::new(IpAddr::from([127, 0, 0, 0]), 8),
-                Network::new(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128),
-            ],
+            exempt: Network::loopback(),
         }
     }
 }
@@ -123,6 +124,9 @@ impl LimitsConfig {
         );
         ensure!(self.max_limit >= 1, "limits.max_limit must be 1 or more");
         ensure!(self.max_count >= 1, "limits.max_count must be 1 or more");
+        ensure!(self.max_connections_per_ip <= 1_000_000, "limits.max_connections_per_ip must be 1000000 or less");
+        ensure!(self.handshake_timeout_s >= 1, "limits.handshake_timeout_s must be 1 or more");
+        ensure!(self.max_pending_handshakes >= 1, "limits.max_pending_handshakes must be 1 or more");
         ensure!(self.max_connections >= 1, "limits.max_connections must be 1 or more");
         ensure!(self.max_pending_events >= 1, "limits.max_pending_events must be 1 or more");
         ensure!(

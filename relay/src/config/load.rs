@@ -20,7 +20,7 @@ impl Config {
         Self::from_table(text.parse()?, sets)
     }
 
-    fn from_table(mut table: toml::Table, sets: &[String]) -> anyhow::Result<Self> {
+    pub fn from_table(mut table: toml::Table, sets: &[String]) -> anyhow::Result<Self> {
         for set in sets {
             lay_over(&mut table, set).with_context(|| format!("in --set {set}"))?;
         }

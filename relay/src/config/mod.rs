@@ -7,7 +7,9 @@ mod access;
 mod admission;
 mod limits;
 mod load;
+mod log;
 mod market;
+mod metrics;
 mod negentropy;
 mod network;
 mod plugins;
@@ -15,20 +17,24 @@ mod relay;
 mod retention;
 mod router;
 mod store;
+mod tls;
 
 use serde::{Deserialize, Serialize};
 
 pub use access::AccessConfig;
 pub use admission::{AdmissionConfig, Way};
 pub use limits::LimitsConfig;
+pub use log::{LogConfig, LogFormat};
 pub use market::{Dispatch, MarketConfig};
+pub use metrics::MetricsConfig;
 pub use negentropy::{NegentropyConfig, tree_filter};
 pub use network::Network;
 pub use plugins::PluginsConfig;
-pub use relay::RelayConfig;
+pub use relay::{RealIpHeader, RelayConfig};
 pub use retention::RetentionRule;
 pub use router::RouterConfig;
 pub use store::StoreConfig;
+pub use tls::TlsConfig;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -45,6 +51,9 @@ pub struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retention: Vec<RetentionRule>,
     pub router: RouterConfig,
+    pub tls: TlsConfig,
+    pub metrics: MetricsConfig,
+    pub log: LogConfig,
 }
 
 impl Config {
@@ -55,7 +64,9 @@ impl Config {
         self.admission.check(&self.relay)?;
         self.negentropy.check()?;
         self.market.check()?;
-        self.plugins.check()
+        self.plugins.check()?;
+        self.tls.check()?;
+        self.log.check()
     }
 }
 

@@ -13,9 +13,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// `bits` of `address` count.
-    pub(super) const fn new(address: IpAddr, bits: u8) -> Self {
-        Self { address, bits }
+    /// Both of the machine itself.
+    pub fn loopback() -> Vec<Self> {
+        let v4 = Self { address: IpAddr::from([127, 0, 0, 0]), bits: 8 };
+        vec![v4, Self { address: IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), bits: 128 }]
     }
 
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -101,7 +101,7 @@ async fn serve(stream: UnixStream, host: Arc<Host>, busy: bool) {
         return tracing::warn!("a control connection of another user was refused");
     }
     let (input, output) = stream.into_split();
-    let max_bytes = host.shared.config.limits.max_message_bytes;
+    let max_bytes = host.shared.rules().limits.max_message_bytes;
     let mut lines = Lines { input: BufReader::new(input), splitter: Splitter::new(max_bytes) };
     let mut answers = BufWriter::new(output);
     let spoken = if busy {
@@ -252,7 +252,7 @@ impl Host {
         let Line::Whole(bytes) = line else { return Err("the event is too large".to_owned()) };
         let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
         let event = Event::parse(text).map_err(|error| error.to_string())?;
-        ingest::check_import(&event, &self.shared.config.limits, &self.shared.config.relay.url)?;
+        ingest::check_import(&event, &self.shared.rules().limits, &self.shared.now.load().relay.url)?;
         Ok(Box::new(event))
     }
 }

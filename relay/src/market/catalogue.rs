@@ -52,13 +52,49 @@ impl Catalogue {
     pub fn load(&mut self, store: &dyn Store, provider: &Pubkey, now_s: u64) -> Result<(), StoreError> {
         let events = stored_adverts(store, provider, now_s)?;
         self.forget(provider);
-        for event in events {
-            // Refused at the door, or imported: it counts for nothing either way.
-            if let Ok(Some(advert)) = advert::parse(&event) {
-                self.put(provider, event.identifier().to_vec(), Some(Row::new(&event, advert)));
-            }
-        }
+        events.iter().for_each(|event| self.take(event));
         Ok(())
+    }
+
+    /// Takes the adverts of everybody from the store, in one pass. `providers` are those who count already; the authors
+    /// of the newest adverts join them until there are `max`.
+    pub fn load_all(
+        &mut self,
+        store: &dyn Store,
+        now_s: u64,
+        max: usize,
+        providers: &mut BTreeSet<Pubkey>,
+    ) -> Result<(), StoreError> {
+        let filter = Filter { kinds: Some(vec![kind::PROVIDER_ADVERT]), ..Filter::default() };
+        let mut read: HashMap<Pubkey, usize> = HashMap::new();
+        let mut fault = None;
+        each(store, filter, u64::MAX, now_s, |record| {
+            if !providers.contains(&record.pubkey) && (providers.len() >= max || !providers.insert(record.pubkey)) {
+                return ControlFlow::Continue(());
+            }
+            // Newest first: what comes after so many would not be read by `load` either.
+            let count = read.entry(record.pubkey).or_default();
+            *count += 1;
+            if *count > ADVERTS_MAX {
+                return ControlFlow::Continue(());
+            }
+            match record.event() {
+                Ok(event) => self.take(&event),
+                Err(damage) => {
+                    fault = Some(damage);
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        fault.map_or(Ok(()), Err)
+    }
+
+    fn take(&mut self, event: &Event) {
+        // Refused at the door, or imported: it counts for nothing either way.
+        if let Ok(Some(advert)) = advert::parse(event) {
+            self.put(&event.pubkey, event.identifier().to_vec(), Some(Row::new(event, advert)));
+        }
     }
 
     /// Puts an advert in the place of the one with its identifier, or takes that away. Beyond `ADVERTS_MAX` the oldest
@@ -165,23 +201,6 @@ fn stored_adverts(store: &dyn Store, provider: &Pubkey, now_s: u64) -> Result<Ve
     let filter =
         Filter { authors: Some(vec![*provider]), kinds: Some(vec![kind::PROVIDER_ADVERT]), ..Filter::default() };
     find(store, filter, ADVERTS_MAX as u64, now_s)
-}
-
-/// Adds the authors of the newest adverts in the store until there are `max`.
-pub fn advertisers(
-    store: &dyn Store,
-    now_s: u64,
-    max: usize,
-    authors: &mut BTreeSet<Pubkey>,
-) -> Result<(), StoreError> {
-    let filter = Filter { kinds: Some(vec![kind::PROVIDER_ADVERT]), ..Filter::default() };
-    each(store, filter, u64::MAX, now_s, |record| {
-        if authors.len() >= max {
-            return ControlFlow::Break(());
-        }
-        authors.insert(record.pubkey);
-        ControlFlow::Continue(())
-    })
 }
 
 /// Every stored event that a filter finds, up to `room`.

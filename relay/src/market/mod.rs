@@ -39,6 +39,7 @@ pub use keys::{KeyError, MarketKeys};
 pub use presence::Presence;
 
 use crate::config::MarketConfig;
+use crate::metrics::MarketMeters;
 use crate::nostr::{Event, EventId, Pubkey};
 use crate::store::{Store, StoreError};
 use catalogue::Catalogue;
@@ -69,6 +70,7 @@ pub struct Market {
     uncommitted: Uncommitted,
     /// Entries in the store's journal once everything given out is committed.
     journal_entries: usize,
+    meters: MarketMeters,
 }
 
 /// What one call asks of the writer, to be committed together with the event that caused it, in this order.
@@ -141,6 +143,7 @@ impl Market {
             uncommitted: Uncommitted::default(),
             store,
             journal_entries,
+            meters: MarketMeters::default(),
         };
         market.restore_audiences();
         let mut output = Output::default();
@@ -157,6 +160,16 @@ impl Market {
             self.greet(now_ms, &pubkey, &mut output);
         }
         output
+    }
+
+    /// What it counts in.
+    pub fn meters(&self) -> &MarketMeters {
+        &self.meters
+    }
+
+    /// Counts on where another market stopped.
+    pub fn count_in(&mut self, meters: MarketMeters) {
+        self.meters = meters;
     }
 
     /// Who is connected, for `resume` of the next market.
@@ -276,6 +289,7 @@ impl Market {
 
     /// Keeps what is derived from the scheduler's state in step with it.
     fn follow(&mut self, fact: &Fact, output: &mut Output) {
+        self.meters.note(fact, self.scheduler.state());
         match fact {
             Fact::ProviderForgotten { provider } => self.catalogue.forget(&Pubkey(provider.0)),
             Fact::Requested { job, .. } => {
@@ -340,9 +354,8 @@ impl Market {
         let rows = self.scheduler.state().providers().values();
         let known = rows.filter(|row| row.advert.is_some()).map(|row| Pubkey(row.id.0));
         let mut advertised: BTreeSet<Pubkey> = known.collect();
-        catalogue::advertisers(&*self.store, now_ms / 1_000, self.config.max_providers, &mut advertised)?;
+        self.catalogue.load_all(&*self.store, now_ms / 1_000, self.config.max_providers, &mut advertised)?;
         for provider in advertised {
-            self.catalogue.load(&*self.store, &provider, now_ms / 1_000)?;
             self.advertise(now_ms, &provider, output);
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::hll::HyperLogLog;
 use super::{Cancelled, Library, SLICE, Work};
 use crate::connection::Connection;
+use crate::metrics::Asked;
 use crate::nostr::{Filter, Tally, message};
 use crate::store::{Head, Position, Progress, Scan, StoreError};
 
@@ -33,6 +34,10 @@ impl Count {
 }
 
 impl Work for Count {
+    fn asked(&self) -> Asked {
+        Asked::Count
+    }
+
     fn advance(&mut self, library: &Library, connection: &Connection) -> Result<bool, StoreError> {
         self.scan(library, connection)?;
         let approximate = self.count > library.max_count;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::connection::Connection;
+use crate::metrics::Asked;
 use crate::policy::Readers;
 use crate::store::{Store, StoreError};
 
@@ -43,6 +44,11 @@ pub trait Work: Send + std::fmt::Debug {
 
     /// Tells the client, with an `error:`, that the store could not be read.
     fn fail(&self, connection: &Connection);
+
+    /// What it counts as.
+    fn asked(&self) -> Asked {
+        Asked::Req
+    }
 
     /// Whether the client has given up on it: nothing more is said.
     fn cancelled(&self) -> &Cancelled;

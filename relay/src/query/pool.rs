@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::{Library, Work};
 use crate::connection::Connection;
+use crate::metrics::QueryMeters;
 use crate::outbox::Gathering;
 
 /// The questions of one connection, in the order they came.
@@ -13,14 +15,22 @@ pub struct Lane(Mutex<LaneState>);
 
 #[derive(Debug, Default)]
 struct LaneState {
-    waiting: VecDeque<Box<dyn Work>>,
+    waiting: VecDeque<Task>,
     /// In the pool's queue, or with one of its threads.
     active: bool,
     /// Has work but waits for the client to read.
     resting: bool,
 }
 
+/// Work and when it was asked for.
+#[derive(Debug)]
+struct Task {
+    work: Box<dyn Work>,
+    since: Instant,
+}
+
 pub struct QueryPool {
+    pub meters: QueryMeters,
     queue: Mutex<Queue>,
     wake: Condvar,
     library: Library,
@@ -35,7 +45,8 @@ struct Queue {
 impl QueryPool {
     /// Starts `threads` threads, which run until `stop`.
     pub fn start(library: Library, threads: usize) -> std::io::Result<Arc<Self>> {
-        let pool = Arc::new(Self { queue: Mutex::default(), wake: Condvar::new(), library });
+        let pool =
+            Arc::new(Self { queue: Mutex::default(), wake: Condvar::new(), library, meters: QueryMeters::default() });
         for number in 0..threads {
             let pool = pool.clone();
             std::thread::Builder::new().name(format!("query-{number}")).spawn(move || pool.work())?;
@@ -52,8 +63,8 @@ impl QueryPool {
     pub fn submit(&self, connection: &Arc<Connection>, work: Box<dyn Work>) {
         let mut lane = connection.lane.lock();
         // A client may give up faster than its lane is served; what it gave up takes no room.
-        lane.waiting.retain(|work| !work.cancelled().is_set());
-        lane.waiting.push_back(work);
+        lane.waiting.retain(|task| !task.work.cancelled().is_set());
+        lane.waiting.push_back(Task { work, since: Instant::now() });
         if !lane.active && !lane.resting {
             lane.active = true;
             drop(lane);
@@ -98,14 +109,14 @@ impl QueryPool {
 
     /// One slice of a connection's first work.
     fn turn(&self, connection: Arc<Connection>) {
-        let Some(mut work) = connection.lane.lock().waiting.pop_front() else {
+        let Some(mut task) = connection.lane.lock().waiting.pop_front() else {
             connection.lane.lock().settle();
             return;
         };
-        let unfinished = !self.slice(&connection, &mut *work);
+        let unfinished = !self.slice(&connection, &mut task);
         let mut lane = connection.lane.lock();
         if unfinished {
-            lane.waiting.push_front(work);
+            lane.waiting.push_front(task);
         }
         if lane.settle() {
             return;
@@ -123,16 +134,23 @@ impl QueryPool {
     }
 
     /// Runs one slice; true when the work is done or given up.
-    fn slice(&self, connection: &Connection, work: &mut dyn Work) -> bool {
+    fn slice(&self, connection: &Connection, task: &mut Task) -> bool {
+        let work = &mut task.work;
         if work.cancelled().is_set() {
             return true;
         }
         let _gathering = Gathering::start();
-        work.advance(&self.library, connection).unwrap_or_else(|error| {
+        self.meters.slices.inc();
+        let done = work.advance(&self.library, connection).unwrap_or_else(|error| {
             tracing::error!(%error, "a query failed");
+            self.meters.failed.inc();
             work.fail(connection);
             true
-        })
+        });
+        if done && !work.cancelled().is_set() {
+            self.meters.answered(work.asked()).observe(task.since.elapsed());
+        }
+        done
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

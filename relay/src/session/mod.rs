@@ -89,6 +89,13 @@ impl Session {
         Self { rules, ip, host, challenge, keys: Vec::new(), subscriptions: HashSet::new() }
     }
 
+    /// Holds the client to these rules from now on.
+    pub fn follow(&mut self, rules: &Arc<Rules>) {
+        if !Arc::ptr_eq(rules, &self.rules) {
+            self.rules = rules.clone();
+        }
+    }
+
     /// The greeting: a challenge, so that clients authenticate by themselves.
     pub fn on_open(&self, actions: &mut Vec<Action>) {
         actions.push(Action::Send(message::auth(&self.challenge)));

@@ -157,6 +157,23 @@ pub fn unused_checkpoint(folder: &std::path::Path) -> Result<std::path::PathBuf,
     Ok(std::path::absolute(folder)?.join(format!("{CHECKPOINT}{}", const_hex::encode(random))))
 }
 
+/// How far the store is behind with its own housekeeping; all zero for one that does none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Writes not yet sorted into files.
+    pub memtable_bytes: u64,
+    /// What waits to be merged.
+    pub pending_compaction_bytes: u64,
+    /// Merges under way.
+    pub compactions: u64,
+    /// Writes wait for merges.
+    pub write_stopped: bool,
+    /// Bytes a second to which writes are slowed; 0: they are not.
+    pub delayed_write_rate: u64,
+    /// Faults of flushes and merges.
+    pub background_errors: u64,
+}
+
 pub trait Store: Send + Sync + std::fmt::Debug {
     fn get(&self, id: &EventId) -> Result<Option<Record>, StoreError>;
 
@@ -208,6 +225,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn checkpoint(&self, folder: &std::path::Path) -> Result<(), StoreError> {
         let text = format!("there are no files to copy to {}", folder.display());
         Err(std::io::Error::new(std::io::ErrorKind::Unsupported, text).into())
+    }
+
+    /// How it keeps up with its own housekeeping.
+    fn pressure(&self) -> Pressure {
+        Pressure::default()
     }
 }
 

@@ -84,7 +84,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Link<'a, S> {
         Self {
             stream,
             inbox: Inbox::new(early),
-            decoder: Decoder::new(shared.config.limits.max_message_bytes, agreed.is_some()),
+            decoder: Decoder::new(shared.rules().limits.max_message_bytes, agreed.is_some()),
             outflow: Outflow::default(),
             agreed,
             connection,
@@ -129,6 +129,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Link<'a, S> {
                 if let Some(closing) = ready!(waiting) {
                     return Poll::Ready(End::Closed(closing));
                 }
+                self.shared.metrics.clients.tell(&taken);
                 taken.into_iter().for_each(|frame| outflow.push(frame, agreed));
             }
             match self.poll_write(cx) {
@@ -271,7 +272,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Link<'a, S> {
 
     /// A notice for people, where a Close might not be shown to them.
     fn complaint(&self, violation: Violation) -> Option<String> {
-        let max = self.shared.config.limits.max_message_bytes;
+        let max = self.shared.rules().limits.max_message_bytes;
         match violation {
             Violation::NotUtf8 => Some("invalid: a message is not UTF-8".to_owned()),
             Violation::NotDeflate => Some("invalid: a compressed message cannot be inflated".to_owned()),

@@ -29,8 +29,9 @@ pub use self::inflate::inflate;
 use self::link::{End, Happening, Link, Message};
 use self::reader::Reader;
 use crate::connection::Connection;
+use crate::outbox::Closing;
 use crate::relay::Shared;
-use crate::session::Session;
+use crate::session::{Action, Session};
 
 /// How long the greeting waits for the client's first message. Some clients (those on go-nostr, for one) lose what comes
 /// in one packet with the handshake's answer; who speaks has read that.
@@ -53,8 +54,27 @@ pub async fn serve<S>(
     let mut reader = Reader::new(session, &connection, &shared);
     let mut link = Link::new(stream, early, agreed, GREETING_DELAY, &connection, &shared);
     let end = converse(&mut link, &mut reader).await;
+    if matches!(end, End::Stuck | End::Closed(Closing::TooSlow)) {
+        shared.metrics.clients.too_slow();
+    }
     // Boxed, as every connection that is still open would have to have room for it.
     Box::pin(async { tokio::join!(link.say_goodbye(end), reader.leave()) }).await;
+}
+
+/// One text message, counted, under the rules of this moment.
+fn hear(shared: &Shared, session: &mut Session, text: &str, actions: &mut Vec<Action>) {
+    let meters = &shared.metrics.clients;
+    let is_auth = meters.heard(text);
+    let before = actions.len();
+    session.follow(&shared.rules());
+    session.on_text(text, crate::clock::now_s(), actions);
+    if is_auth {
+        let answers = actions[before..].iter().filter_map(|action| match action {
+            Action::Send(text) => Some(text.as_str()),
+            _ => None,
+        });
+        meters.authenticated(answers);
+    }
 }
 
 async fn converse<S>(link: &mut Link<'_, S>, reader: &mut Reader<'_>) -> End
@@ -65,13 +85,13 @@ where
     let mut actions = Vec::new();
     let (mut greeted, mut ticks, mut streak) = (false, 0_u32, 0);
     loop {
-        let session = &mut reader.session;
+        let (session, shared) = (&mut reader.session, reader.shared);
         let mut hand_over = |message: Message<'_>| {
             if !std::mem::replace(&mut greeted, true) {
                 session.on_open(&mut actions);
             }
             match message {
-                Message::Text(text) => session.on_text(text, crate::clock::now_s(), &mut actions),
+                Message::Text(text) => hear(shared, session, text, &mut actions),
                 Message::Binary => session.on_binary(&mut actions),
             }
         };

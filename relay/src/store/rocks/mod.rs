@@ -27,7 +27,7 @@ pub use self::check::{Checking, Fault};
 use self::keys::{Address, DELETED, DeletedKey, EVENTS, FORMAT, IDS, Index, JOURNAL, META, META_COUNTERS, META_FORMAT};
 pub use self::options::RocksOptions;
 use self::transaction::RocksTransaction;
-use super::{Head, Position, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
+use super::{Head, Position, Pressure, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
 use crate::nostr::{EventId, Pubkey};
 
 /// Writes not yet sorted into files beyond which closing sorts them, so that the next start reads no log.
@@ -195,7 +195,12 @@ impl RocksStore {
     }
 
     fn unsorted_bytes(&self) -> u64 {
-        let of = |name| self.db.property_int_value_cf(self.family(name), rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES);
+        self.sum_of(rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES)
+    }
+
+    /// A property of every family, added up.
+    fn sum_of(&self, property: &rocksdb::properties::PropName) -> u64 {
+        let of = |name| self.db.property_int_value_cf(self.family(name), property);
         options::families().into_iter().filter_map(|name| of(name).ok().flatten()).sum()
     }
 }
@@ -295,6 +300,23 @@ impl Store for RocksStore {
             format: FORMAT,
             last_sequence: self.last_sequence(),
         })
+    }
+
+    fn pressure(&self) -> Pressure {
+        use rocksdb::properties::{
+            ACTUAL_DELAYED_WRITE_RATE, BACKGROUND_ERRORS, ESTIMATE_PENDING_COMPACTION_BYTES, IS_WRITE_STOPPED,
+            NUM_RUNNING_COMPACTIONS,
+        };
+        // These three are of the whole database, whichever family is asked.
+        let whole = |property| self.db.property_int_value(property).ok().flatten().unwrap_or(0);
+        Pressure {
+            memtable_bytes: self.unsorted_bytes(),
+            pending_compaction_bytes: self.sum_of(ESTIMATE_PENDING_COMPACTION_BYTES),
+            compactions: whole(NUM_RUNNING_COMPACTIONS),
+            write_stopped: whole(IS_WRITE_STOPPED) > 0,
+            delayed_write_rate: whole(ACTUAL_DELAYED_WRITE_RATE),
+            background_errors: self.sum_of(BACKGROUND_ERRORS),
+        }
     }
 }
 

@@ -1,19 +1,26 @@
-//! One port: WebSocket upgrades, the information document, and a word for browsers.
+//! One port: WebSocket upgrades, the information document, what operators ask, and a word for browsers.
+
+mod operator;
+pub mod proxy;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::metrics::TurnedAway;
 use crate::relay::{Shared, Upgrade};
 use crate::websocket::deflate::Agreed;
 use crate::{admin, info};
@@ -21,7 +28,12 @@ use crate::{admin, info};
 type Answer = Response<Full<Bytes>>;
 
 /// Serves one TCP connection: any number of plain requests, or one upgrade.
-pub async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
+///
+/// `handshake` is kept until then.
+pub async fn serve<S, T>(stream: S, address: SocketAddr, handshake: T, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = {
         let shared = shared.clone();
         service_fn(move |request| {
@@ -29,29 +41,51 @@ pub async fn serve(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) 
             async move {
                 Ok::<_, Infallible>(match admin::is_call(&request) {
                     true => with_cors(admin::answer(request, &shared).await),
-                    false => answer(request, address, &shared),
+                    false => answer::<S>(request, address, &shared).await,
                 })
             }
         })
     };
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.http_patience())
-        .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+    let served = builder(&shared).serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+    drop(handshake);
     if let Err(error) = served {
         tracing::debug!(%error, %address, "a connection ended badly");
     }
 }
 
-fn answer(request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>) -> Answer {
+/// The same on the port of metrics.
+pub async fn serve_aside<T>(stream: TcpStream, address: SocketAddr, place: T, shared: Arc<Shared>) {
+    let service = {
+        let shared = shared.clone();
+        service_fn(move |request: Request<Incoming>| {
+            let shared = shared.clone();
+            async move { Ok::<_, Infallible>(operator::answer_aside(&request, &shared).await) }
+        })
+    };
+    let served = builder(&shared).serve_connection(TokioIo::new(stream), service).await;
+    drop(place);
+    if let Err(error) = served {
+        tracing::debug!(%error, %address, "a connection for metrics ended badly");
+    }
+}
+
+fn builder(shared: &Shared) -> http1::Builder {
+    let patience = Duration::from_secs(shared.rules().limits.handshake_timeout_s);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(16 * 1024);
+    builder
+}
+
+async fn answer<S>(request: Request<Incoming>, peer: SocketAddr, shared: &Arc<Shared>) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let address = proxy::client(peer, request.headers(), &shared.now.load().relay);
     if request.method() == Method::OPTIONS {
         return with_cors(text(StatusCode::NO_CONTENT, ""));
     }
     if is_upgrade(request.headers()) {
-        return upgrade(request, address, shared);
+        return upgrade::<S>(request, address, shared);
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here\n");
@@ -61,6 +95,9 @@ fn answer(request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>)
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("application/nostr+json"));
+    if !wants_document && let Some(answer) = operator::answer(&request, address, shared).await {
+        return answer;
+    }
     match (request.uri().path(), wants_document) {
         (_, true) => with_cors(document(shared)),
         ("/", false) => text(StatusCode::OK, "This is a Nostr relay. Use a Nostr client to connect.\n"),
@@ -69,14 +106,14 @@ fn answer(request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>)
 }
 
 fn document(shared: &Shared) -> Answer {
-    let body = info::document(&shared.config, &shared.access.lists(), shared.own).to_string();
+    let body = info::document(&shared.now.load(), &shared.access.lists(), shared.own).to_string();
     let mut answer = Response::new(Full::from(body));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/nostr+json"));
     answer
 }
 
-fn text(status: StatusCode, body: &'static str) -> Answer {
-    let mut answer = Response::new(Full::from(body));
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
@@ -101,8 +138,21 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
     says(header::CONNECTION, "upgrade") && says(header::UPGRADE, "websocket")
 }
 
+fn refusal(why: TurnedAway) -> Answer {
+    match why {
+        TurnedAway::PerAddress => text(StatusCode::TOO_MANY_REQUESTS, "too many connections from your address\n"),
+        TurnedAway::Full => text(StatusCode::SERVICE_UNAVAILABLE, "too many connections, try again later\n"),
+        TurnedAway::Draining | TurnedAway::Handshake => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "the relay is about to stop, come back in a moment\n")
+        }
+    }
+}
+
 /// RFC 6455's handshake; the conversation goes on in a task of its own.
-fn upgrade(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>) -> Answer {
+fn upgrade<S>(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Shared>) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let headers = request.headers();
     let version = headers.get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
     let Some(key) = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| version == Some(b"13")) else {
@@ -114,7 +164,10 @@ fn upgrade(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Sha
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("").to_owned();
     let admitted = match shared.admit(address) {
         Ok(admitted) => admitted,
-        Err(status) => return text(status, "too many connections, try again later\n"),
+        Err(why) => {
+            shared.metrics.clients.turned_away(why);
+            return refusal(why);
+        }
     };
     if shared.access.blocks(address.ip()) {
         return text(StatusCode::FORBIDDEN, "your address is blocked here\n");
@@ -127,15 +180,11 @@ fn upgrade(mut request: Request<Incoming>, address: SocketAddr, shared: &Arc<Sha
         let Ok(upgraded) = upgraded.await else { return };
         let upgrade = Upgrade { host, agreed };
         // hyper's wrapper is left behind: an idle connection then costs its socket and its session.
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => {
-                let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
-                // A view of hyper's whole buffer: kept, it would cost more than all else of an idle connection.
-                drop(parts.read_buf);
-                shared.converse(stream, early, upgrade, admitted).await;
-            }
-            Err(upgraded) => shared.converse(TokioIo::new(upgraded), Vec::new(), upgrade, admitted).await,
-        }
+        let Ok(parts) = upgraded.downcast::<TokioIo<S>>() else { return };
+        let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
+        // A view of hyper's whole buffer: kept, it would cost more than all else of an idle connection.
+        drop(parts.read_buf);
+        shared.converse(stream, early, upgrade, admitted).await;
     });
     let mut answer = text(StatusCode::SWITCHING_PROTOCOLS, "");
     let headers = answer.headers_mut();

@@ -1,0 +1,95 @@
+//! What is counted of the market.
+
+use std::collections::HashMap;
+
+use mercato_scheduler::{End, Fact, Phase, Presence, State};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Labelled;
+
+const ENDS: [&str; 4] = ["succeeded", "failed", "cancelled", "expired"];
+const PHASES: [&str; 5] = ["queued", "open", "leased", "running", "payment"];
+
+/// Clones count in the same place.
+#[derive(Debug, Clone)]
+pub struct MarketMeters {
+    jobs: Labelled<Gauge, 5>,
+    providers: Gauge,
+    providers_online: Gauge,
+    requests: Counter,
+    leases: Labelled<Counter, 2>,
+    lost_leases: Counter,
+    ended: Labelled<Counter, 4>,
+}
+
+impl Default for MarketMeters {
+    fn default() -> Self {
+        Self {
+            jobs: Labelled::new("state", PHASES, Gauge::default),
+            providers: Gauge::default(),
+            providers_online: Gauge::default(),
+            requests: Counter::default(),
+            leases: Labelled::counters("attempt", ["first", "later"]),
+            lost_leases: Counter::default(),
+            ended: Labelled::counters("end", ENDS),
+        }
+    }
+}
+
+impl MarketMeters {
+    pub fn register(&self, registry: &mut Registry) {
+        self.jobs.register(registry, "mercato_jobs", "Jobs that have not ended");
+        registry.register("mercato_providers", "Providers in the directory", self.providers.clone());
+        registry.register("mercato_providers_online", "Providers that are connected", self.providers_online.clone());
+        registry.register("mercato_job_requests", "Jobs taken", self.requests.clone());
+        self.leases.register(registry, "mercato_leases", "Leases given, first ones and those after one that failed");
+        registry.register("mercato_leases_lost", "Leases that ended without a result", self.lost_leases.clone());
+        self.ended.register(registry, "mercato_jobs_ended", "Jobs that ended");
+    }
+
+    /// Counts what has just happened; `state` knows of it already.
+    pub fn note(&self, fact: &Fact, state: &State) {
+        match fact {
+            Fact::Requested { .. } => drop(self.requests.inc()),
+            Fact::Leased { job, .. } => {
+                let later = state.jobs().get(job).is_some_and(|job| !job.attempts.is_empty());
+                self.leases.inc(usize::from(later));
+            }
+            Fact::LeaseEnded { .. } => drop(self.lost_leases.inc()),
+            Fact::Ended { end, .. } => self.ended.inc(match end {
+                End::Succeeded { .. } => 0,
+                End::Failed => 1,
+                End::Cancelled => 2,
+                End::Expired => 3,
+            }),
+            _ => {}
+        }
+    }
+
+    /// Counts who is there, and the open jobs by their state.
+    pub fn census(&self, state: &State) {
+        let online = state.providers().values().filter(|provider| provider.presence == Presence::Online).count();
+        self.providers.set(state.providers().len() as i64);
+        self.providers_online.set(online as i64);
+        let mut counts: HashMap<usize, i64> = HashMap::new();
+        for place in state.jobs().values().filter_map(|job| place(&job.phase)) {
+            *counts.entry(place).or_default() += 1;
+        }
+        for place in 0..PHASES.len() {
+            self.jobs.at(place).set(counts.get(&place).copied().unwrap_or(0));
+        }
+    }
+}
+
+fn place(phase: &Phase) -> Option<usize> {
+    match phase {
+        Phase::Queued => Some(0),
+        Phase::Open => Some(1),
+        Phase::Leased { .. } => Some(2),
+        Phase::Running { .. } => Some(3),
+        Phase::AwaitingPayment { .. } => Some(4),
+        Phase::Ended { .. } => None,
+    }
+}
