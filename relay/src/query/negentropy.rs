@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Cancelled, Library, Work};
 use crate::connection::Connection;
+use crate::metrics::Asked;
 use crate::negentropy::budget::Share;
 use crate::negentropy::tree::ITEM_BYTES;
 use crate::negentropy::{Exchange, Exchanges, Item, Span, Tree};
@@ -98,6 +99,10 @@ impl NegOpen {
 }
 
 impl Work for NegOpen {
+    fn asked(&self) -> Asked {
+        Asked::Negentropy
+    }
+
     fn advance(&mut self, library: &Library, connection: &Connection) -> Result<bool, StoreError> {
         let mut set = match self.set.take() {
             Some(set) => set,
@@ -171,6 +176,10 @@ impl NegMsg {
 }
 
 impl Work for NegMsg {
+    fn asked(&self) -> Asked {
+        Asked::Negentropy
+    }
+
     /// All at once: a message is bounded, and so is its answer.
     fn advance(&mut self, _library: &Library, _connection: &Connection) -> Result<bool, StoreError> {
         self.exchange.answer(&self.message, self.frame_bytes);
