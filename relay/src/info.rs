@@ -24,6 +24,7 @@ const NIPS: &[(u16, Holds)] = &[
     (40, always),
     (42, always),
     (45, always),
+    (50, |config| config.search.enabled),
     (59, always),
     (62, always),
     (65, always),

@@ -34,6 +34,8 @@ pub mod query;
 mod ready;
 pub mod relay;
 pub mod reload;
+#[cfg(feature = "search")]
+pub mod search;
 mod serving;
 pub mod session;
 pub mod store;

@@ -26,10 +26,12 @@ use crate::peer::router::{self, Router};
 use crate::peer::{Home, Stock};
 use crate::policy::rate::Rates;
 use crate::policy::{Policies, Readers};
-use crate::query::{Library, QueryPool};
+use crate::query::{Finder, Library, QueryPool};
+#[cfg(feature = "search")]
+use crate::search::Search;
 use crate::serving::Serving;
 use crate::session::{Rules, Session};
-use crate::store::Store;
+use crate::store::{Follower, Store};
 use crate::sweep::Sweeper;
 use crate::tls::Tls;
 use crate::websocket::deflate::Agreed;
@@ -85,6 +87,7 @@ pub struct Relay {
     accepting: JoinSet<()>,
     /// Works until it is dropped.
     _members: Option<Refresher>,
+    finder: Option<Arc<dyn Finder>>,
     /// The links that the configuration asks for.
     router: Option<tokio::task::JoinHandle<()>>,
 }
@@ -112,12 +115,15 @@ impl Relay {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let readers = Arc::new(Readers::new(audiences));
         let (max_limit, max_count) = (config.limits.max_limit, config.limits.max_count);
-        let library = Library { store: store.clone(), readers: readers.clone(), max_limit, max_count };
-        let queries = QueryPool::start(library, threads)?;
         let exchanges = open_negentropy(&config)?;
         let trees = exchanges.trees.clone();
+        let mut followers: Vec<Arc<dyn Follower>> = vec![trees.clone()];
+        let finder = open_search(&config, &store, &mut followers)?;
+        let library =
+            Library { store: store.clone(), readers: readers.clone(), max_limit, max_count, finder: finder.clone() };
+        let queries = QueryPool::start(library, threads)?;
         let sweeper = Some(Sweeper::new(config.retention.clone()));
-        let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper, trees: trees.clone() };
+        let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper, followers };
         let market_meters = seat.as_ref().map(|seat| seat.meters().clone());
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers.clone(), live.clone(), upkeep)?;
         trees.build(store.clone())?;
@@ -156,7 +162,7 @@ impl Relay {
             exchanges,
         });
         let accepting = door::open(listeners, aside, &shared);
-        Ok(Self { address, shared, writer: writer_thread, accepting, router, _members: members })
+        Ok(Self { address, shared, writer: writer_thread, accepting, router, finder, _members: members })
     }
 
     /// Takes no more clients, and waits until the last has left or `patience` is over. `stop` comes after it.
@@ -196,8 +202,13 @@ impl Relay {
         self.shared.exchanges.trees.stop();
         self.shared.policies.stop().await;
         self.shared.writer.stop().await;
-        let writer = self.writer;
-        let joined = tokio::task::spawn_blocking(move || writer.join()).await?;
+        let (writer, finder) = (self.writer, self.finder.take());
+        let joined = tokio::task::spawn_blocking(move || {
+            let joined = writer.join();
+            finder.inspect(|finder| finder.stop());
+            joined
+        })
+        .await?;
         joined.map_err(|_| anyhow::anyhow!("the writer did not end well"))
     }
 }
@@ -210,6 +221,7 @@ fn rules(config: &Config, access: &Arc<Access>, store: &Arc<dyn Store>) -> Rules
         access: access.clone(),
         auth: config.access.clone(),
         url: config.relay.url.clone(),
+        searches: config.search.enabled,
         verifier: Verifier::default(),
         store: Some(store.clone()),
     }
@@ -247,6 +259,31 @@ fn open_router(config: &Config, home: &Arc<Home>) -> anyhow::Result<Option<tokio
         router.apply(&file);
         tokio::join!(watching, router.run(changes));
     })))
+}
+
+/// The index for searches, which follows the writer and ends with it.
+#[cfg(feature = "search")]
+fn open_search(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    followers: &mut Vec<Arc<dyn Follower>>,
+) -> anyhow::Result<Option<Arc<dyn Finder>>> {
+    if !config.search.enabled {
+        return Ok(None);
+    }
+    let search = Arc::new(Search::open(&config.search, &config.store.path.join("search"), store.clone())?);
+    followers.push(search.clone());
+    Ok(Some(search))
+}
+
+/// A program built without it has none; `config` refuses to be asked for it.
+#[cfg(not(feature = "search"))]
+fn open_search(
+    _: &Config,
+    _: &Arc<dyn Store>,
+    _: &mut Vec<Arc<dyn Follower>>,
+) -> anyhow::Result<Option<Arc<dyn Finder>>> {
+    Ok(None)
 }
 
 /// What reconciliations share, and who ends those whose clients have gone quiet.
@@ -301,7 +338,9 @@ impl Shared {
     /// Holds clients to this configuration from now on, those that are connected with their next message. Everybody's
     /// rates start afresh.
     pub fn set_rules(&self, config: &Config) {
-        self.rules.store(Arc::new(rules(config, &self.access, &self.store)));
+        // The index is opened at the start only.
+        let searches = self.config.search.enabled;
+        self.rules.store(Arc::new(Rules { searches, ..rules(config, &self.access, &self.store) }));
     }
 
     /// Tells when no more clients are taken.

@@ -17,13 +17,12 @@ use crate::connection::Connection;
 use crate::live::{Live, Publication};
 use crate::market::{Announcement, Delivery, Market, Output};
 use crate::metrics::{MarketMeters, Outcome, WriterMeters};
-use crate::negentropy::Trees;
 use crate::nostr::kind::{self, Retention};
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
 use crate::outbox::Gathering;
 use crate::peer::feed::Feed;
 use crate::policy::{Reach, Readers};
-use crate::store::{Admission, Changes, Record, Scan, Store, StoreError, Transaction};
+use crate::store::{Admission, Changes, Follower, Record, Scan, Store, StoreError, Transaction};
 use crate::sweep::Sweeper;
 use crate::vanish;
 
@@ -136,13 +135,13 @@ pub fn start(
         std::thread::Builder::new().name("live".to_owned()).spawn(run)?
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let (sweeper, trees) = (upkeep.sweeper, upkeep.trees);
+    let (sweeper, followers) = (upkeep.sweeper, upkeep.followers);
     let mut writer = Writer {
         store,
         market,
         readers,
         live,
-        trees,
+        followers,
         groups,
         sweeper,
         // A removal that the last stop cut short is taken up at once.
@@ -167,7 +166,7 @@ pub struct Upkeep {
     /// What removes events that have expired (NIP-40), as a relay must; an import keeps what it is given.
     pub sweeper: Option<Sweeper>,
     /// Sets that follow what is committed.
-    pub trees: Arc<Trees>,
+    pub followers: Vec<Arc<dyn Follower>>,
 }
 
 /// The market with the way to build it anew from the store.
@@ -196,7 +195,7 @@ struct Writer {
     market: Option<MarketSeat>,
     readers: Arc<Readers>,
     live: Arc<Live>,
-    trees: Arc<Trees>,
+    followers: Vec<Arc<dyn Follower>>,
     groups: SyncSender<Group>,
     sweeper: Option<Sweeper>,
     /// When to go on removing what vanished authors left; `u64::MAX`: nothing is left.
@@ -274,7 +273,9 @@ impl Writer {
         self.meters.commit.observe(group.committed - begun);
         match built {
             Ok(changes) => {
-                self.trees.committed(&changes);
+                for follower in &self.followers {
+                    follower.committed(&changes);
+                }
                 for stored in &group.publications {
                     self.meters.events.inc(stored.event.kind);
                 }

@@ -21,7 +21,7 @@ fn session_with(limits: LimitsConfig, store: Option<Arc<dyn Store>>) -> Session 
     let verifier = Verifier::default();
     let access = Arc::new(Access::open(&Config::default()).expect("no lists"));
     let (auth, rates) = (AccessConfig::default(), Rates::new(&limits));
-    let rules = Rules { limits, auth, rates, access, url: String::new(), verifier, store };
+    let rules = Rules { limits, auth, rates, access, url: String::new(), searches: false, verifier, store };
     Session::new(Arc::new(rules), [127, 0, 0, 1].into(), "relay.example".to_owned(), "challenge".to_owned())
 }
 

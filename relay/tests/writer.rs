@@ -12,7 +12,6 @@ use mercato::config::MarketConfig;
 use mercato::connection::Connection;
 use mercato::live::Live;
 use mercato::market::{Audiences, Market, MarketKeys};
-use mercato::negentropy::Trees;
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::outbox::Frame;
 use mercato::policy::Readers;
@@ -149,7 +148,7 @@ fn start() -> Running {
     };
     let seat = MarketSeat::new(Box::new(restore)).expect("an empty market");
     let live = Arc::new(Live::new(0));
-    let upkeep = Upkeep { max_pending: 100, sweeper: Some(Sweeper::new(Vec::new())), trees: Trees::none() };
+    let upkeep = Upkeep { max_pending: 100, sweeper: Some(Sweeper::new(Vec::new())), followers: Vec::new() };
     let readers = Arc::new(Readers::new(audiences));
     let started = writer::start(store.clone(), Some(seat), readers, live.clone(), upkeep);
     let (writer, thread) = started.expect("threads");

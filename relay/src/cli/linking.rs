@@ -20,7 +20,6 @@ use crate::access::{Access, Refresher};
 use crate::config::Config;
 use crate::control::{self, Answer, Request, WINDOW};
 use crate::live::Live;
-use crate::negentropy::Trees;
 use crate::peer::router::{Router, RouterFile, watch};
 use crate::peer::{Home, LinkInfo, LinkState, Marks, Stock};
 use crate::store::Store;
@@ -72,7 +71,7 @@ async fn alone(config: &Config, plan: Plan) -> anyhow::Result<Vec<LinkInfo>> {
     let store: Arc<dyn Store> = Arc::new(storage::open_to_write(config, Commits::Durable)?);
     let readers = standing::readers(config, store.clone())?;
     let live = Arc::new(Live::new(store.last_sequence()));
-    let upkeep = Upkeep { max_pending: WINDOW, sweeper: None, trees: Trees::none() };
+    let upkeep = Upkeep { max_pending: WINDOW, sweeper: None, followers: Vec::new() };
     let (writer, thread) = writer::start(store.clone(), None, readers.clone(), live.clone(), upkeep)?;
     let access = Arc::new(Access::open(config)?);
     let _members = Refresher::start(&access, store.clone())?;

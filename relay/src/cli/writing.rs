@@ -13,7 +13,6 @@ use crate::control::client::Client;
 use crate::control::{Answer, WINDOW};
 use crate::ingest;
 use crate::live::Live;
-use crate::negentropy::Trees;
 use crate::nostr::{Event, Filter};
 use crate::store::Store;
 use crate::store::rocks::RocksStore;
@@ -87,7 +86,7 @@ impl StoreWriter {
     fn open(config: &Config, commits: Commits) -> anyhow::Result<Self> {
         let store = Arc::new(storage::open_to_write(config, commits)?);
         let live = Arc::new(Live::new(store.last_sequence()));
-        let upkeep = Upkeep { max_pending: WINDOW, sweeper: None, trees: Trees::none() };
+        let upkeep = Upkeep { max_pending: WINDOW, sweeper: None, followers: Vec::new() };
         let (handle, thread) = writer::start(store.clone(), None, Arc::default(), live, upkeep)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         Ok(Self { store, limits: config.limits.clone(), url: config.relay.url.clone(), handle, thread, runtime })

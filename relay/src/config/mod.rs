@@ -16,6 +16,7 @@ mod plugins;
 mod relay;
 mod retention;
 mod router;
+mod search;
 mod store;
 mod tls;
 
@@ -33,6 +34,7 @@ pub use plugins::PluginsConfig;
 pub use relay::{RealIpHeader, RelayConfig};
 pub use retention::RetentionRule;
 pub use router::RouterConfig;
+pub use search::SearchConfig;
 pub use store::StoreConfig;
 pub use tls::TlsConfig;
 
@@ -44,6 +46,7 @@ pub struct Config {
     pub limits: LimitsConfig,
     pub access: AccessConfig,
     pub admission: AdmissionConfig,
+    pub search: SearchConfig,
     pub negentropy: NegentropyConfig,
     pub market: MarketConfig,
     pub plugins: PluginsConfig,
@@ -62,6 +65,7 @@ impl Config {
         self.relay.check()?;
         self.limits.check()?;
         self.admission.check(&self.relay)?;
+        self.search.check()?;
         self.negentropy.check()?;
         self.market.check()?;
         self.plugins.check()?;

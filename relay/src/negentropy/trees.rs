@@ -16,7 +16,7 @@ use super::budget::{Budget, Share};
 use super::item::Item;
 use super::tree::{ITEM_BYTES, Tree};
 use crate::nostr::{EventView, Filter, kind};
-use crate::store::{Changes, Head, Progress, Scan, Store, StoreError};
+use crate::store::{Changes, Follower, Head, Progress, Scan, Store, StoreError};
 
 /// Index entries looked at in one slice while a tree is built.
 const SLICE: u32 = 4_096;
@@ -86,11 +86,6 @@ impl Trees {
         trees
     }
 
-    /// None at all.
-    pub fn none() -> Arc<Self> {
-        Arc::new(Self::new(Vec::new(), 0))
-    }
-
     /// Keeps one more tree, once it is built. False when there is one for this filter, or there are too many.
     pub fn add(&self, filter: Filter) -> bool {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
@@ -132,13 +127,6 @@ impl Trees {
         self.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Follows a commit. Called by the writer, for each commit in turn, before anybody is told of it.
-    pub fn committed(&self, changes: &Changes) {
-        for kept in self.all() {
-            kept.committed(changes);
-        }
-    }
-
     /// The events that match `filter` whatever its `since` and `until`, if they are kept. A filter with a limit is
     /// about few events anyway.
     pub fn find(&self, filter: &Filter) -> Option<Tree> {
@@ -170,6 +158,15 @@ impl State {
         match self {
             Self::Building { tree, share, .. } | Self::Ready { tree, share } => Some((tree, share)),
             Self::TooLarge | Self::Failed => None,
+        }
+    }
+}
+
+impl Follower for Trees {
+    /// Follows a commit. Called by the writer, for each commit in turn, before anybody is told of it.
+    fn committed(&self, changes: &Changes) {
+        for kept in self.all() {
+            kept.committed(changes);
         }
     }
 }

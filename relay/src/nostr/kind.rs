@@ -1,5 +1,7 @@
 //! Kinds, and how NIP-01 says each range is kept.
 
+/// Profile of an author (NIP-01).
+pub const PROFILE: u16 = 0;
 /// NIP-02 follows.
 pub const FOLLOWS: u16 = 3;
 /// NIP-04 direct message.

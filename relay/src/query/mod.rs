@@ -6,6 +6,7 @@
 //! until it has caught up.
 
 mod count;
+mod found;
 mod hll;
 mod negentropy;
 mod pool;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::connection::Connection;
 use crate::metrics::Asked;
+use crate::nostr::{EventId, Filter};
 use crate::policy::Readers;
 use crate::store::{Store, StoreError};
 
@@ -35,6 +37,17 @@ pub struct Library {
     pub max_limit: u64,
     /// Stored events counted in answer to one COUNT at most.
     pub max_count: u64,
+    /// The index for searches (NIP-50), where there is one.
+    pub finder: Option<Arc<dyn Finder>>,
+}
+
+/// Guesses which stored events speak of what a filter searches.
+pub trait Finder: Send + Sync {
+    /// Up to `limit` ids, best first, behind the first `offset`. Some may have gone, or not fit the filter.
+    fn find(&self, filter: &Filter, offset: usize, limit: usize) -> anyhow::Result<Vec<EventId>>;
+
+    /// Ends once what was handed over is in the index, and lets go of the store.
+    fn stop(&self);
 }
 
 /// A question on its way, for the pool to run in slices.

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::found::{Found, Searched};
 use super::{Cancelled, Library, SLICE, Work};
 use crate::connection::Connection;
 use crate::nostr::{Completeness, EventId, Filter, message};
@@ -33,6 +34,8 @@ pub struct Req {
 #[derive(Debug)]
 struct Running {
     scan: Scan,
+    /// Where a search stands.
+    found: Found,
     /// Events that the client may still get.
     room: u64,
 }
@@ -111,6 +114,9 @@ impl Req {
         frames: &mut Vec<Frame>,
     ) -> Result<bool, StoreError> {
         let Some(filter) = self.filters.get(self.finished) else { return Ok(true) };
+        if filter.search.is_some() {
+            return self.search(library, connection, frames);
+        }
         let several = self.filters.len() > 1;
         let running = self.running.get_or_insert_with(|| Running::new(filter, self.max_sequence, library.max_limit));
         let (mut room, mut full, mut beyond) = (running.room, false, None);
@@ -159,6 +165,37 @@ impl Req {
         Ok(self.finished == self.filters.len())
     }
 
+    /// One page of a search (NIP-50); true when the last filter is answered.
+    fn search(
+        &mut self,
+        library: &Library,
+        connection: &Connection,
+        frames: &mut Vec<Frame>,
+    ) -> Result<bool, StoreError> {
+        let filter = &self.filters[self.finished];
+        let running = self.running.get_or_insert_with(|| Running::new(filter, self.max_sequence, library.max_limit));
+        // A page is small: it is sent whole, and the lane may rest behind it.
+        let Running { found, room, .. } = running;
+        let end = match filter.is_never() || *room == 0 {
+            true => Searched::Exhausted,
+            false => found.advance(library, connection, filter, self.max_sequence, &mut |record| {
+                if self.sent.insert(record.position.id) {
+                    frames.push(Frame::event(self.prefix.clone(), record.body()));
+                    *room -= 1;
+                }
+                *room > 0 && !self.cancelled.is_set()
+            })?,
+        };
+        match end {
+            Searched::More => return Ok(false),
+            Searched::Exhausted => self.unsent.note(End::Exhausted),
+            Searched::CutShort => self.unsent.note(End::Unknown),
+        }
+        self.running = None;
+        self.finished += 1;
+        Ok(self.finished == self.filters.len())
+    }
+
     fn completeness(&self) -> Completeness {
         let Unsent { seen, unsure } = &self.unsent;
         if seen.iter().any(|id| !self.sent.contains(id)) {
@@ -174,7 +211,7 @@ impl Req {
 impl Running {
     fn new(filter: &Filter, max_sequence: u64, max_limit: u64) -> Self {
         let scan = Scan { max_sequence, ..Scan::new(filter.clone()) };
-        Self { scan, room: filter.limit.unwrap_or(max_limit).min(max_limit) }
+        Self { scan, found: Found::default(), room: filter.limit.unwrap_or(max_limit).min(max_limit) }
     }
 
     /// The end of a filter for which the store need not be asked.

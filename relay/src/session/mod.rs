@@ -59,6 +59,8 @@ pub struct Rules {
     pub access: Arc<Access>,
     /// The relay's public address; empty: for AUTH, the host that the client asked for stands in.
     pub url: String,
+    /// Whether REQ may search (NIP-50).
+    pub searches: bool,
     pub verifier: Verifier,
     /// Where it is looked up whether an event is here already, before its signature is checked.
     pub store: Option<Arc<dyn Store>>,

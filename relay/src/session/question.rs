@@ -7,7 +7,8 @@ impl Session {
     pub(super) fn on_req(&mut self, subscription: String, filters: Vec<Filter>, actions: &mut Vec<Action>) {
         let known = self.subscriptions.contains(&subscription);
         let full = !known && self.subscriptions.len() >= self.rules.limits.max_subscriptions;
-        let refusal = self.refuse(&filters).or_else(|| {
+        let searches = self.rules.searches;
+        let refusal = self.refuse(&filters, searches).or_else(|| {
             let max = self.rules.limits.max_subscriptions;
             full.then(|| format!("blocked: too many subscriptions, {max} may be open"))
         });
@@ -24,7 +25,7 @@ impl Session {
     }
 
     pub(super) fn on_count(&self, query: String, filters: Vec<Filter>, actions: &mut Vec<Action>) {
-        actions.push(match self.refuse(&filters) {
+        actions.push(match self.refuse(&filters, false) {
             Some(text) => Action::Send(message::closed(&query, &text)),
             None => Action::Count { query, filters },
         });
@@ -38,7 +39,7 @@ impl Session {
         message: Vec<u8>,
         actions: &mut Vec<Action>,
     ) {
-        match self.refuse(std::slice::from_ref(&filter)) {
+        match self.refuse(std::slice::from_ref(&filter), false) {
             None => actions.push(Action::NegOpen { subscription, filter, message }),
             Some(text) => {
                 actions.push(Action::Send(message::neg_err(&subscription, &text)));
@@ -54,12 +55,12 @@ impl Session {
     }
 
     /// Why this client gets no answer to any of `filters`; `None`: it does.
-    pub(super) fn refuse(&self, filters: &[Filter]) -> Option<String> {
+    pub(super) fn refuse(&self, filters: &[Filter], searches: bool) -> Option<String> {
         if !self.rules.rates.req_from(self.ip) {
             return Some("rate-limited: too many questions from your address, slow down".to_owned());
         }
-        if filters.iter().any(|filter| filter.search.is_some()) {
-            return Some("unsupported: this relay does not search (NIP-50), leave search out of the filter".to_owned());
+        if !searches && filters.iter().any(|filter| filter.search.is_some()) {
+            return Some("unsupported: there is no search here (NIP-50), leave search out of the filter".to_owned());
         }
         if !self.keys.is_empty() {
             return None;

@@ -266,6 +266,11 @@ pub trait Transaction {
     fn commit(self: Box<Self>) -> Result<Changes, StoreError>;
 }
 
+/// Who is told what every commit did, by the writer, before anybody else is. It must not wait.
+pub trait Follower: Send + Sync + std::fmt::Debug {
+    fn committed(&self, changes: &Changes);
+}
+
 /// What one commit did to the set of stored events, for who follows it.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {

@@ -98,7 +98,8 @@ async fn a_tree_that_followed_the_writer_is_one_built_afterwards() {
         let (folder, mut random) = (tempfile::tempdir().unwrap(), Random::new(seed));
         let store = Arc::new(RocksStore::open(folder.path(), RocksOptions::default()).unwrap());
         let trees = trees(MEMORY);
-        let upkeep = Upkeep { max_pending: 1_000, sweeper: Some(Sweeper::new(Vec::new())), trees: trees.clone() };
+        let upkeep =
+            Upkeep { max_pending: 1_000, sweeper: Some(Sweeper::new(Vec::new())), followers: vec![trees.clone()] };
         let live = Arc::new(Live::new(0));
         let (writer, thread) = writer::start(store.clone(), None, Arc::default(), live, upkeep).unwrap();
         // Some are there before the trees are built, some come meanwhile, some afterwards.
@@ -121,7 +122,7 @@ async fn a_tree_without_memory_is_dropped_and_can_be_built_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(RocksStore::open(folder.path(), RocksOptions::default()).unwrap());
     let trees = trees(100 * 64);
-    let upkeep = Upkeep { max_pending: 1_000, sweeper: None, trees: trees.clone() };
+    let upkeep = Upkeep { max_pending: 1_000, sweeper: None, followers: vec![trees.clone()] };
     let (writer, thread) = writer::start(store.clone(), None, Arc::default(), Arc::new(Live::new(0)), upkeep).unwrap();
     trees.build(store.clone()).unwrap();
     settled(&trees);
