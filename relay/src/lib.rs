@@ -39,6 +39,8 @@ pub mod search;
 mod serving;
 pub mod session;
 pub mod store;
+// Called by the command line only.
+#[cfg_attr(not(feature = "rocksdb"), expect(dead_code))]
 mod supervisor;
 pub mod sweep;
 mod tls;
