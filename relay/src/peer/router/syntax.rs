@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
         let mut text = String::new();
         loop {
             let Some(c) = self.peek() else { return Err(self.error("a quotation mark is missing at the end")) };
-            if c < ' ' || c == '\u{7f}' {
+            if c < ' ' {
                 return Err(self.error("a quotation mark is missing at the end of the line"));
             }
             self.at += c.len_utf8();
@@ -421,6 +421,7 @@ mod tests {
     fn strings_have_their_escapes() {
         assert_eq!(read(r#"a = "\u00e9\u{1F600}\ud83d\ude00\n\"/\/""#), json!({"a": "é😀😀\n\"//"}));
         assert_eq!(read("a = '''\none\n\\two'''"), json!({"a": "one\n\\two"}));
+        assert_eq!(read("a = \"\u{7f}\""), json!({"a": "\u{7f}"}));
         assert_eq!(read("a = \"//no # comment\""), json!({"a": "//no # comment"}));
     }
 
