@@ -74,6 +74,16 @@ async fn the_other_conditions_of_a_filter_hold_too() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_search_without_end_is_refused() -> anyhow::Result<()> {
+    let relay = searching().start()?;
+    let mut client = Client::connect(&relay).await?;
+    client.request("s", &[json!({"search": "word ".repeat(103)})]).await?;
+    let text = client.closed("s").await?;
+    ensure!(text.starts_with("invalid: ") && text.contains("512 bytes"), "{text}");
+    finds(&mut client, json!({"search": "word ".repeat(102)}), &[]).await.map(drop)
+}
+
+#[tokio::test]
 async fn what_is_deleted_replaced_or_private_is_not_found() -> anyhow::Result<()> {
     let relay = searching().set("search.kinds", "[]").start()?;
     let (keys, mut client) = (Keys::generate(), Client::connect(&relay).await?);

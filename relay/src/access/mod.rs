@@ -28,6 +28,8 @@ pub struct Access {
     config: AdmissionConfig,
     /// The operator: never shut out.
     operator: Option<Pubkey>,
+    /// Who else may manage the relay.
+    admins: Vec<Pubkey>,
     /// Held by whoever changes the lists.
     file: Mutex<PathBuf>,
 }
@@ -42,6 +44,7 @@ impl Access {
             members: ArcSwap::default(),
             config: config.admission.clone(),
             operator: Pubkey::from_hex(&config.relay.pubkey),
+            admins: config.admission.admins.iter().filter_map(|key| Pubkey::from_hex(key)).collect(),
             file: Mutex::new(path),
         })
     }
@@ -73,7 +76,7 @@ impl Access {
 
     /// Whether this key may manage the relay.
     pub fn is_admin(&self, pubkey: &Pubkey) -> bool {
-        self.operator == Some(*pubkey) || self.config.admins.contains(&pubkey.to_hex())
+        self.operator == Some(*pubkey) || self.admins.contains(pubkey)
     }
 
     pub fn blocks(&self, ip: IpAddr) -> bool {

@@ -6,6 +6,9 @@ use super::event::{EventId, EventView, Pubkey};
 use super::json::{Cursor, JsonError};
 use super::kind;
 
+/// Of a search: each word of it costs the index a look.
+const MAX_SEARCH_BYTES: usize = 512;
+
 /// Why an object is not a filter, worded for the `invalid:` prefix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
@@ -23,6 +26,8 @@ pub enum FilterError {
     TooManyElements(usize),
     #[error("a filter may name {0} tags at most")]
     TooManyTags(usize),
+    #[error("a search may have {MAX_SEARCH_BYTES} bytes at most")]
+    LongSearch,
 }
 
 /// Bounds on what one filter may hold.
@@ -87,7 +92,7 @@ impl Filter {
             b"since" => set(&mut self.since, key, cursor.unsigned()?),
             b"until" => set(&mut self.until, key, cursor.unsigned()?),
             b"limit" => set(&mut self.limit, key, cursor.unsigned()?),
-            b"search" => set(&mut self.search, key, cursor.string()?.decode()?.into_owned()),
+            b"search" => set(&mut self.search, key, read_search(cursor)?),
             [b'#', name] if name.is_ascii_alphabetic() => {
                 let values = list(cursor, max, room, read_tag_value)?;
                 if self.tags.insert(*name, values).is_some() {
@@ -202,6 +207,14 @@ fn read_author(cursor: &mut Cursor<'_>) -> Result<Pubkey, FilterError> {
 
 fn read_kind(cursor: &mut Cursor<'_>) -> Result<u16, FilterError> {
     u16::try_from(cursor.unsigned()?).map_err(|_| FilterError::Kind)
+}
+
+fn read_search(cursor: &mut Cursor<'_>) -> Result<String, FilterError> {
+    let text = cursor.string()?.decode()?;
+    match text.len() > MAX_SEARCH_BYTES {
+        true => Err(FilterError::LongSearch),
+        false => Ok(text.into_owned()),
+    }
 }
 
 fn read_tag_value(cursor: &mut Cursor<'_>) -> Result<Box<[u8]>, FilterError> {

@@ -7,7 +7,12 @@ use super::json::{Cursor, JsonError};
 /// `key:value` pairs are extensions; none is known, and NIP-50 has them passed over.
 pub fn matches(search: &str, body: &[u8]) -> bool {
     let content = content(body).to_lowercase();
-    search.split_whitespace().filter(|word| !is_extension(word)).all(|word| content.contains(&word.to_lowercase()))
+    words(search).all(|word| content.contains(&word.to_lowercase()))
+}
+
+/// What a search asks for, without the `key:value` pairs, which NIP-50 has passed over by who does not know them.
+pub fn words(search: &str) -> impl Iterator<Item = &str> {
+    search.split_whitespace().filter(|word| !is_extension(word))
 }
 
 fn is_extension(word: &str) -> bool {

@@ -21,7 +21,7 @@ use tantivy::{Index, IndexReader, ReloadPolicy};
 use self::feed::Feed;
 use self::fields::Fields;
 use crate::config::SearchConfig;
-use crate::nostr::{EventId, Filter};
+use crate::nostr::{EventId, Filter, search};
 use crate::query::Finder;
 use crate::store::{Changes, Follower, Store};
 
@@ -50,7 +50,7 @@ impl Search {
 
     /// What tantivy is asked: the words, and those conditions of the filter that the index knows.
     fn query(&self, filter: &Filter) -> Option<Box<dyn Query>> {
-        let words = words(filter.search.as_deref()?);
+        let words = search::words(filter.search.as_deref()?).collect::<Vec<_>>().join(" ");
         let mut parser = QueryParser::for_index(&self.index, vec![self.fields.text]);
         parser.set_conjunction_by_default();
         // What is no query in tantivy's language is still words to look for.
@@ -111,23 +111,4 @@ fn any(terms: impl Iterator<Item = Term>) -> Box<dyn Query> {
     let one =
         |term| -> (Occur, Box<dyn Query>) { (Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::Basic))) };
     Box::new(BooleanQuery::new(terms.map(one).collect()))
-}
-
-/// NIP-50: `key:value` pairs are extensions, and those that a relay does not know are passed over.
-fn words(search: &str) -> String {
-    let is_extension =
-        |word: &&str| word.split_once(':').is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_alphabetic()));
-    search.split_whitespace().filter(|word| !is_extension(word)).collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn extensions_are_passed_over_and_words_stay() {
-        assert_eq!(words("best nostr apps include:spam language:en"), "best nostr apps");
-        assert_eq!(words("\"exact words\" -not"), "\"exact words\" -not");
-        assert_eq!(words("domain:example.com"), "");
-    }
 }
