@@ -165,3 +165,25 @@ async fn one_challenge_serves_the_whole_connection() -> anyhow::Result<()> {
     assert_eq!(client.challenge, challenge);
     client.store(&Draft::note("protected").tag(["-"]).sign(&two)).await
 }
+
+#[tokio::test]
+async fn a_relay_that_does_not_greet_gives_the_challenge_to_whom_it_tells_to_authenticate() -> anyhow::Result<()> {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
+
+    let relay = Relay::settings().set("access.greet", false).start()?;
+    let (mut socket, _) = tokio_tungstenite::connect_async(relay.url()).await?;
+    for text in [r#"["REQ","a",{"kinds":[1]}]"#, r#"["REQ","b",{"kinds":[4]}]"#, r#"["COUNT","c",{"kinds":[4]}]"#] {
+        socket.send(Message::text(text)).await?;
+    }
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        if let Some(Message::Text(text)) = socket.next().await.transpose()? {
+            let answer: serde_json::Value = serde_json::from_str(&text)?;
+            heard.push((answer[0].as_str().unwrap_or_default().to_owned(), answer[1].clone()));
+        }
+    }
+    let names: Vec<&str> = heard.iter().map(|(name, _)| name.as_str()).collect();
+    ensure!(names == ["EOSE", "AUTH", "CLOSED", "CLOSED"], "one challenge, before the first refusal: {heard:?}");
+    Ok(())
+}

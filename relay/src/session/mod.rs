@@ -81,6 +81,8 @@ pub struct Session {
     /// Host that the client connected to.
     host: String,
     challenge: String,
+    /// Whether the client was given it.
+    challenged: bool,
     keys: Vec<Pubkey>,
     subscriptions: HashSet<String>,
 }
@@ -88,7 +90,7 @@ pub struct Session {
 impl Session {
     /// `host` is what the client gave as Host, `challenge` an unguessable text.
     pub fn new(rules: Arc<Rules>, ip: IpAddr, host: String, challenge: String) -> Self {
-        Self { rules, ip, host, challenge, keys: Vec::new(), subscriptions: HashSet::new() }
+        Self { rules, ip, host, challenge, challenged: false, keys: Vec::new(), subscriptions: HashSet::new() }
     }
 
     /// Holds the client to these rules from now on.
@@ -99,8 +101,22 @@ impl Session {
     }
 
     /// The greeting: a challenge, so that clients authenticate by themselves.
-    pub fn on_open(&self, actions: &mut Vec<Action>) {
+    pub fn on_open(&mut self, actions: &mut Vec<Action>) {
+        if self.rules.auth.greet {
+            self.challenge(actions);
+        }
+    }
+
+    fn challenge(&mut self, actions: &mut Vec<Action>) {
+        self.challenged = true;
         actions.push(Action::Send(message::auth(&self.challenge)));
+    }
+
+    /// Who is told to authenticate must have been given something to sign.
+    fn challenge_for(&mut self, refusal: &str, actions: &mut Vec<Action>) {
+        if !self.challenged && refusal.starts_with("auth-required:") {
+            self.challenge(actions);
+        }
     }
 
     /// One text message. `now` is in seconds.
@@ -142,7 +158,10 @@ impl Session {
         match self.admit(&event, now) {
             Ok(Admitted::New) => actions.push(Action::Publish(Box::new(event))),
             Ok(Admitted::Known) => actions.push(Action::Send(message::ok(&id, true, "duplicate: have this event"))),
-            Err(text) => actions.push(Action::Send(message::ok(&id, false, &text))),
+            Err(text) => {
+                self.challenge_for(&text, actions);
+                actions.push(Action::Send(message::ok(&id, false, &text)));
+            }
         }
     }
 

@@ -17,6 +17,7 @@ impl Session {
             if known {
                 self.on_close(subscription.clone(), actions);
             }
+            self.challenge_for(&text, actions);
             actions.push(Action::Send(message::closed(&subscription, &text)));
             return;
         }
@@ -24,16 +25,19 @@ impl Session {
         actions.push(Action::Subscribe { subscription, filters });
     }
 
-    pub(super) fn on_count(&self, query: String, filters: Vec<Filter>, actions: &mut Vec<Action>) {
-        actions.push(match self.refuse(&filters, false) {
-            Some(text) => Action::Send(message::closed(&query, &text)),
-            None => Action::Count { query, filters },
-        });
+    pub(super) fn on_count(&mut self, query: String, filters: Vec<Filter>, actions: &mut Vec<Action>) {
+        match self.refuse(&filters, false) {
+            Some(text) => {
+                self.challenge_for(&text, actions);
+                actions.push(Action::Send(message::closed(&query, &text)));
+            }
+            None => actions.push(Action::Count { query, filters }),
+        }
     }
 
     /// What a refused one was to replace ends all the same (NIP-77).
     pub(super) fn on_neg_open(
-        &self,
+        &mut self,
         subscription: String,
         filter: Filter,
         message: Vec<u8>,
@@ -42,6 +46,7 @@ impl Session {
         match self.refuse(std::slice::from_ref(&filter), false) {
             None => actions.push(Action::NegOpen { subscription, filter, message }),
             Some(text) => {
+                self.challenge_for(&text, actions);
                 actions.push(Action::Send(message::neg_err(&subscription, &text)));
                 actions.push(Action::NegClose { subscription });
             }

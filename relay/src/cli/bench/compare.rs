@@ -14,7 +14,7 @@ const PLAN: [(&str, &str); 7] = [
     ("idle --connections 1000", "idle --connections 200 --seconds 2"),
     ("publish --events 20000", "publish --events 2000"),
     ("req --events 100000", "req --events 10000 --queries 600"),
-    ("count --events 0", "count --events 0 --queries 50"),
+    ("count --stored 100000", "count --stored 10000 --queries 50"),
     ("pagination", "pagination --events 20000 --pages 20"),
     ("hostile", "hostile --subscriptions 1000 --events 100"),
     ("fanout --rate 500", "fanout --rate 500 --subscribers 100 --events 500"),
@@ -46,6 +46,9 @@ pub struct Args {
     /// About a tenth of each load
     #[arg(long)]
     quick: bool,
+    /// Both have what `generate --events` of this number, seed and day printed: `req` and `count` store nothing
+    #[arg(long)]
+    stored: Option<u32>,
     /// Only scenarios whose name is one of these
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -75,6 +78,10 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
         if !(args.only.is_empty() || args.only.iter().any(|only| only == name)) {
             continue;
         }
+        let line = match args.stored {
+            Some(stored) if matches!(name, "req" | "count") => format!("{name} --stored {stored}"),
+            _ => line.to_owned(),
+        };
         let Line { scenario } = Line::try_parse_from(line.split(' '))?;
         let ours = Box::pin(measure(&scenario, &Common { seed, ..ours.clone() })).await?;
         let theirs = Box::pin(measure(&scenario, &Common { seed, ..theirs.clone() })).await?;

@@ -17,9 +17,12 @@ const AUTHORS: usize = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Events in the store; 0 with --url asks for what an earlier run of the same seed and day has left
+    /// Events to store first
     #[arg(long, default_value_t = 100_000)]
     events: u32,
+    /// Stores nothing: the relay at --url has what `generate --events` of this number, seed and day printed
+    #[arg(long, conflicts_with = "events")]
+    stored: Option<u32>,
     /// Questions of each class
     #[arg(long, default_value_t = 500)]
     queries: u32,
@@ -78,10 +81,11 @@ impl Class {
 pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
     let data = Data::new(common.seed, AUTHORS);
     let target = Target::open(common).await?;
-    if args.events > 0 {
+    if args.stored.is_none() {
         fill::fill(&target.url, &data.sign(args.events as usize)).await?;
     }
-    let mut report = Report::new("count", format!("{} stored events, one connection", args.events));
+    let stored = args.stored.unwrap_or(args.events);
+    let mut report = Report::new("count", format!("{stored} stored events, one connection"));
     let mut client = Client::connect(&target.url).await?;
     for class in Class::ALL {
         let mut random = Random::new(common.seed, 0x636f_756e);

@@ -108,6 +108,11 @@ impl Data {
         parallel(some.len(), |at| self.event(some.start + at, count))
     }
 
+    /// Signs every `step`th of `count` events.
+    pub fn sign_every(&self, step: usize, count: usize) -> Vec<Event> {
+        parallel(count.div_ceil(step), |at| self.event(at * step, count))
+    }
+
     /// Signs `count` notes of evenly chosen authors, each naming one of `people`.
     pub fn sign_notes(&self, count: usize, people: &[String]) -> Vec<Note> {
         parallel(count, |at| {

@@ -19,12 +19,17 @@ use crate::nostr::Event;
 
 /// People who wrote the events.
 const AUTHORS: usize = 1_000;
+/// Events that may be asked for by their id.
+const KNOWN: usize = 100_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Events in the store; 0 with --url asks for what an earlier run of the same seed and day has left
+    /// Events to store first
     #[arg(long, default_value_t = 100_000)]
     events: u32,
+    /// Stores nothing: the relay at --url has what `generate --events` of this number, seed and day printed
+    #[arg(long, conflicts_with = "events")]
+    stored: Option<u32>,
     /// Connections that ask at once
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
@@ -45,10 +50,21 @@ enum Class {
     ETag,
     Kinds,
     Time,
+    /// The author of the most events, at any time.
+    HotAuthor,
+    /// The person in the most tags, in events of a kind that each author has one of.
+    HotTagRareKind,
+    /// The same, in a kind that has no such tag.
+    HotTagNoKind,
+    /// A word in very many events, by an author of few.
+    HotTagRareAuthor,
 }
 
 impl Class {
-    const ALL: [Self; 6] = [Self::Ids, Self::AuthorKind, Self::PTag, Self::ETag, Self::Kinds, Self::Time];
+    /// What clients ask for all the time.
+    const MIX: [Self; 6] = [Self::Ids, Self::AuthorKind, Self::PTag, Self::ETag, Self::Kinds, Self::Time];
+    /// What is easy to answer slowly.
+    const HOT: [Self; 4] = [Self::HotAuthor, Self::HotTagRareKind, Self::HotTagNoKind, Self::HotTagRareAuthor];
 
     fn name(self) -> &'static str {
         match self {
@@ -58,6 +74,10 @@ impl Class {
             Self::ETag => "#e",
             Self::Kinds => "kinds 500",
             Self::Time => "hour 100",
+            Self::HotAuthor => "hot author, any time",
+            Self::HotTagRareKind => "hot tag, rare kind",
+            Self::HotTagNoKind => "hot tag, no such kind",
+            Self::HotTagRareAuthor => "hot tag, rare author",
         }
     }
 
@@ -79,12 +99,31 @@ impl Class {
                 format!("{{\"kinds\":[{kind}],\"limit\":500}}")
             }
             Self::Time => {
-                let (from_s, until_s) = data.span_s();
-                let since_s = from_s + random.next() % (until_s - from_s);
+                let since_s = some_time_s(random, data);
                 format!("{{\"since\":{since_s},\"until\":{},\"limit\":100}}", since_s + 3_600)
+            }
+            Self::HotAuthor => {
+                let until_s = some_time_s(random, data);
+                format!("{{\"authors\":[\"{}\"],\"until\":{until_s},\"limit\":100}}", data.name(0))
+            }
+            Self::HotTagRareKind => {
+                format!("{{\"#p\":[\"{}\"],\"kinds\":[3],\"limit\":20}}", data.name(random.below(10)))
+            }
+            Self::HotTagNoKind => {
+                format!("{{\"#p\":[\"{}\"],\"kinds\":[30023],\"limit\":20}}", data.name(random.below(10)))
+            }
+            Self::HotTagRareAuthor => {
+                let author = data.name(data.authors() - 1 - random.below(100));
+                format!("{{\"#t\":[\"zap\"],\"authors\":[\"{author}\"],\"limit\":20}}")
             }
         }
     }
+}
+
+/// A time at which there are events.
+fn some_time_s(random: &mut Random, data: &Data) -> u64 {
+    let (from_s, until_s) = data.span_s();
+    from_s + random.next() % (until_s - from_s)
 }
 
 /// What the questions of a class brought.
@@ -102,12 +141,14 @@ struct Tally {
 /// When the relay cannot be reached or ends a connection.
 pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
     let data = Data::new(common.seed, AUTHORS);
-    let events = data.sign(if args.events == 0 { 100_000 } else { args.events as usize });
+    let count = args.stored.unwrap_or(args.events) as usize;
+    // Some of what is stored already are enough to ask for by id.
+    let events = data.sign_every(count.div_ceil(KNOWN).max(1), count);
     let target = Target::open(common).await?;
-    if args.events > 0 {
-        fill::fill(&target.url, &events).await?;
+    if args.stored.is_none() {
+        fill::fill(&target.url, &data.sign(count)).await?;
     }
-    let subject = format!("{} stored events, {} connections", events.len(), args.connections);
+    let subject = format!("{count} stored events, {} connections", args.connections);
     let mut report = Report::new("req", subject);
     for (name, classes) in runs() {
         let frames = questions(args.queries as usize, &classes, common.seed, &data, &events);
@@ -119,8 +160,8 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
 
 /// All classes together, then each alone.
 fn runs() -> Vec<(&'static str, Vec<Class>)> {
-    let alone = Class::ALL.iter().map(|class| (class.name(), vec![*class]));
-    std::iter::once(("mixed", Class::ALL.to_vec())).chain(alone).collect()
+    let alone = Class::MIX.iter().chain(&Class::HOT).map(|class| (class.name(), vec![*class]));
+    std::iter::once(("mixed", Class::MIX.to_vec())).chain(alone).collect()
 }
 
 fn questions(count: usize, classes: &[Class], seed: u64, data: &Data, events: &[Event]) -> Vec<Utf8Bytes> {
