@@ -4,6 +4,8 @@
 //! else kinds, else everything); an event looks up its own id, tags, author and kind, and only the
 //! filters found there are tried. The naive twin in `tests` tries them all.
 
+mod screen;
+
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
@@ -12,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use self::screen::Screen;
 use crate::connection::Connection;
 use crate::nostr::{EventView, Filter, search};
 use crate::outbox::{Frame, Gathering};
@@ -78,6 +81,8 @@ struct Subscription {
     connection: Arc<Connection>,
     prefix: Arc<str>,
     filters: Arc<[Filter]>,
+    /// One for each filter; none at all when no filter needs one.
+    screens: Box<[Screen]>,
     /// Events up to this sequence were in the store when it was opened: its query answers with them.
     after: u64,
     stamp: u64,
@@ -129,7 +134,8 @@ impl Live {
         self.open.fetch_add(1, Ordering::SeqCst);
         let keys = self.keys_of_filters(&filters);
         // Nothing comes after the last sequence: it gets no event before it is posted everywhere.
-        let subscription = Subscription { connection: connection.clone(), prefix, filters, after: u64::MAX, stamp: 0 };
+        let (connection, screens) = (connection.clone(), Screen::of_all(&filters));
+        let subscription = Subscription { connection, prefix, filters, screens, after: u64::MAX, stamp: 0 };
         let slot = self.lock().enter(subscription);
         for keys in keys.chunks(POSTINGS_AT_ONCE) {
             let mut index = self.lock();
@@ -347,6 +353,7 @@ impl Subscription {
             // No index knows of the event yet: its own text is searched.
             filter.conditions(&publication.view) && may_get(filter) && filter.search.as_ref().is_none_or(speaks)
         };
-        self.filters.iter().any(wanted)
+        let passes = |at: usize| self.screens.get(at).is_none_or(|screen| screen.lets(publication.view.pubkey));
+        self.filters.iter().enumerate().any(|(at, filter)| passes(at) && wanted(filter))
     }
 }

@@ -38,9 +38,10 @@ fn filters() -> impl Strategy<Value = Filter> {
         0..3,
     );
     let times = (proptest::option::of(0..5u64), proptest::option::of(0..5u64));
-    (some(0..3), some(0..3), tags, times).prop_map(|(authors, kinds, tags, (since, until))| {
+    (some(0..3), 0..20u8, some(0..3), tags, times).prop_map(|(authors, strangers, kinds, tags, (since, until))| {
         let mut authors: Option<Vec<Pubkey>> = authors.map(|set| set.into_iter().map(pubkey).collect());
         if let Some(authors) = &mut authors {
+            authors.extend((100..100 + strangers).map(pubkey));
             authors.sort();
         }
         let value = |value: u8| format!("v{value}").into_bytes().into_boxed_slice();

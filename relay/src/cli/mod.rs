@@ -20,6 +20,7 @@ mod jobs;
 mod keys;
 mod linking;
 mod log;
+mod memory;
 mod migrate;
 mod monitor;
 mod negentropy;

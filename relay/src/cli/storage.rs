@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 
-use super::files;
+use super::{files, memory};
 use crate::config::Config;
 use crate::store::rocks::{RocksOptions, RocksStore};
 use crate::store::{CHECKPOINT, StoreError};
@@ -18,6 +18,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What an import may hold before it sorts it: fewer and larger files are merged less often.
 const BULK_BUFFER_BYTES: usize = 128 << 20;
+/// What a relay may hold before it sorts it: more would make restarts slower and a full disk harder to leave.
+const MAX_BUFFER_BYTES: usize = 32 << 20;
+/// Parts of the memory that the caches may take where the operator does not say.
+const BLOCK_SHARE: usize = 8;
+const BODY_SHARE: usize = 32;
+/// What a machine is taken to have that does not say.
+const USUAL_MEMORY: u64 = 2 << 30;
 
 /// Whether a commit waits for the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,15 +69,15 @@ fn explain(config: &Config, error: StoreError) -> anyhow::Error {
 fn try_to_write(config: &Config, commits: Commits) -> anyhow::Result<Result<RocksStore, StoreError>> {
     let path = database(config);
     files::create_private(&path)?;
-    let cache = mib(config.store.block_cache_mib);
+    let cache = sized(config.store.block_cache_mib, BLOCK_SHARE);
     let bulk = commits == Commits::Bulk;
-    let buffers = if bulk { BULK_BUFFER_BYTES.max(cache / 2) } else { cache / 2 };
+    let buffers = if bulk { BULK_BUFFER_BYTES } else { (cache / 2).min(MAX_BUFFER_BYTES) };
     let options = RocksOptions {
         // The buffers are part of it.
         block_cache_bytes: if bulk { cache + buffers } else { cache },
         write_buffer_bytes: buffers,
         bulk,
-        body_cache_bytes: mib(config.store.body_cache_mib) as u64,
+        body_cache_bytes: sized(config.store.body_cache_mib, BODY_SHARE) as u64,
         background_jobs: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8) as i32),
         durable: commits == Commits::Durable,
         ..RocksOptions::default()
@@ -119,7 +126,7 @@ pub fn open_to_read(config: &Config) -> anyhow::Result<RocksStore> {
 /// The same for a copy of it elsewhere.
 pub fn open_copy_to_read(config: &Config, path: &Path) -> anyhow::Result<RocksStore> {
     let options = RocksOptions {
-        block_cache_bytes: mib(config.store.block_cache_mib.min(64)),
+        block_cache_bytes: sized(config.store.block_cache_mib, BLOCK_SHARE).min(mib(64)),
         write_buffer_bytes: mib(16),
         // What is read here is read once.
         body_cache_bytes: mib(1) as u64,
@@ -141,6 +148,14 @@ pub fn open_copy_to_read(config: &Config, path: &Path) -> anyhow::Result<RocksSt
 /// RocksDB has one kind of error for all trouble with files; only the text tells which.
 fn is_locked(error: &StoreError) -> bool {
     matches!(error, StoreError::Rocks(error) if error.to_string().contains("lock"))
+}
+
+/// The bytes of a cache: as many MiB as the operator says, else a share of the memory.
+fn sized(count_mib: usize, share: usize) -> usize {
+    match count_mib {
+        0 => usize::try_from(memory::total_bytes().unwrap_or(USUAL_MEMORY)).unwrap_or(usize::MAX) / share,
+        count => mib(count),
+    }
 }
 
 fn mib(count: usize) -> usize {

@@ -158,6 +158,12 @@ impl Filter {
         self.kinds.as_ref().is_some_and(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| kind::is_private(*kind)))
     }
 
+    /// Whether every event that can match is for everybody, whoever asks: none is private, none a request that may be leased.
+    pub fn is_public(&self) -> bool {
+        let public = |kind: &u16| !kind::is_private(*kind) && !kind::is_job_request(*kind);
+        self.kinds.as_ref().is_some_and(|kinds| kinds.iter().all(public))
+    }
+
     /// Whether no stored event is asked for, so that there is nothing to search.
     pub fn is_never(&self) -> bool {
         let empty_range = matches!((self.since, self.until), (Some(since), Some(until)) if since > until);

@@ -61,8 +61,35 @@ impl Work for Count {
 }
 
 impl Count {
+    /// Whether every match counts, and only that there is one: nothing has to be known of the event.
+    fn is_plain(&self) -> bool {
+        let [filter] = &*self.filters else { return false };
+        self.hll.is_none() && filter.is_public()
+    }
+
+    /// One slice, if the indexes alone can tell. What is stored in the meantime may be counted.
+    fn scan_positions(&mut self, library: &Library) -> Result<bool, StoreError> {
+        let mut scan = self.running.take().unwrap_or_else(|| Scan::new(self.filters[0].clone()));
+        scan.now = crate::clock::now_s();
+        let progress = library.store.scan_positions(&mut scan, SLICE, &mut |_| {
+            self.count += 1;
+            match self.count > library.max_count {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        match progress {
+            None | Some(Progress::More) => self.running = Some(scan),
+            Some(Progress::Done) => self.finished.push(None),
+        }
+        Ok(progress.is_some())
+    }
+
     /// One slice of the store.
     fn scan(&mut self, library: &Library, connection: &Connection) -> Result<(), StoreError> {
+        if self.is_plain() && self.scan_positions(library)? {
+            return Ok(());
+        }
         let Some(filter) = self.filters.get(self.finished.len()) else { return Ok(()) };
         let before = &self.filters[..self.finished.len()];
         let mut scan = self.running.take().unwrap_or_else(|| Scan::new(filter.clone()));

@@ -10,7 +10,7 @@ use crate::negentropy::budget::Share;
 use crate::negentropy::tree::ITEM_BYTES;
 use crate::negentropy::{Exchange, Exchanges, Item, Span, Tree};
 use crate::nostr::{EventId, Filter};
-use crate::store::{Head, Progress, Scan, StoreError};
+use crate::store::{Head, Position, Progress, Scan, StoreError};
 
 /// Index entries looked at in one slice.
 const SLICE: u32 = 2_048;
@@ -139,13 +139,27 @@ impl Set {
             }
         }
         let Some(scan) = self.scans.last_mut().filter(|_| self.room > 0) else { return Ok(self.hidden.is_empty()) };
-        let progress = library.store.scan_heads(scan, SLICE, &mut |head: &Head<'_>| {
-            if library.readers.may_answer(&head.view(), filter, connection) {
-                self.room -= 1;
-                self.changes += usize::from(self.tree.insert(Item::from(head.position)));
-            }
-            if self.room == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        let (tree, room, changes) = (&mut self.tree, &mut self.room, &mut self.changes);
+        let mut take = |position: Position| {
+            *room -= 1;
+            *changes += usize::from(tree.insert(Item::from(position)));
+            if *room == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let by_index = match filter.is_public() {
+            true => library.store.scan_positions(scan, SLICE, &mut take)?,
+            false => None,
+        };
+        let progress = match by_index {
+            Some(progress) => progress,
+            None => library.store.scan_heads(scan, SLICE, &mut |head: &Head<'_>| match library.readers.may_answer(
+                &head.view(),
+                filter,
+                connection,
+            ) {
+                true => take(head.position),
+                false => ControlFlow::Continue(()),
+            })?,
+        };
         if progress == Progress::Done {
             self.scans.pop();
         }

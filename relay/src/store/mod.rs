@@ -5,6 +5,7 @@
 //! writer (`crate::writer`); what a transaction did is visible and durable once `commit` returns,
 //! all of it or nothing.
 
+pub mod keys;
 pub mod memory;
 pub mod nostr_database;
 pub mod record;
@@ -12,6 +13,7 @@ pub mod record;
 pub mod rocks;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 pub use record::{Head, Record};
 
@@ -120,12 +122,15 @@ impl Scan {
     }
 }
 
-/// A store's own notes on a scan. A filter bounds them: 40 bytes for each of its ids.
+/// A store's own notes on a scan: 40 bytes for each id of its filter, or for each of a bounded number of expired events.
 #[derive(Debug, Clone, Default)]
 pub struct Notes {
     /// Where those of the filter's ids stand that were stored when they were first looked up.
     #[cfg_attr(not(feature = "rocksdb"), expect(dead_code))]
-    points: Option<std::sync::Arc<[Position]>>,
+    points: Option<Arc<[Position]>>,
+    /// What is here although it had expired when the scan began, in order.
+    #[cfg_attr(not(feature = "rocksdb"), expect(dead_code))]
+    expired: Option<Arc<[Position]>>,
 }
 
 /// Where a slice ended.
@@ -197,6 +202,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         found: &mut dyn FnMut(&Head<'_>) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError> {
         self.scan(scan, budget, &mut |record| found(&record.head()))
+    }
+
+    /// The same for who needs no event at all, only where each stands, whatever its sequence. `None` where the indexes alone
+    /// cannot tell: then nothing was found, nor is in a later slice of the scan.
+    fn scan_positions(
+        &self,
+        _scan: &mut Scan,
+        _budget: u32,
+        _found: &mut dyn FnMut(Position) -> ControlFlow<()>,
+    ) -> Result<Option<Progress>, StoreError> {
+        Ok(None)
     }
 
     /// One who asked to vanish (NIP-62) and of whom there may be events left; up to when they are to be removed, inclusive.

@@ -59,6 +59,25 @@ pub fn run_heads(store: &dyn Store, mut scan: Scan, budget: u32) -> Vec<Position
     positions
 }
 
+/// The same from the indexes alone; `None` where they cannot tell.
+pub fn run_positions(store: &dyn Store, mut scan: Scan, budget: u32) -> Option<Vec<Position>> {
+    let mut positions = Vec::new();
+    loop {
+        let mut found = |position| {
+            positions.push(position);
+            ControlFlow::Continue(())
+        };
+        match store.scan_positions(&mut scan, budget, &mut found).unwrap() {
+            Some(Progress::More) => {}
+            Some(Progress::Done) => return Some(positions),
+            None => {
+                assert!(positions.is_empty(), "it changed its mind");
+                return None;
+            }
+        }
+    }
+}
+
 /// Contents of what `json` finds, in order.
 pub fn contents(store: &dyn Store, json: &str) -> Vec<String> {
     run(store, scan(filter(json)), 100).iter().map(|record| record.event().unwrap().content()).collect()

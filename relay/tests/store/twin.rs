@@ -10,7 +10,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::support::{author, pubkey, run, run_heads};
+use crate::support::{author, pubkey, run, run_heads, run_positions};
 
 const AUTHORS: u8 = 3;
 const KINDS: [u16; 10] = [0, 1, 1, 1, 7, VANISH, 1059, 10002, 30000, 30001];
@@ -245,6 +245,11 @@ fn naive(all: &[Record], scan: &Scan) -> Vec<Record> {
     found
 }
 
+/// Whether one index holds all that the filter asks for.
+fn is_exact(filter: &Filter) -> bool {
+    filter.kinds.is_some() && filter.ids.is_none() && filter.tags.len() + usize::from(filter.authors.is_some()) <= 1
+}
+
 fn compare(disk: &RocksStore, memory: &MemoryStore, events: &[Event], questions: &[Question]) {
     let all = run(memory, Scan::new(Filter::default()), u32::MAX);
     for question in questions {
@@ -255,6 +260,11 @@ fn compare(disk: &RocksStore, memory: &MemoryStore, events: &[Event], questions:
         let heads: Vec<Position> = expected.iter().map(|record| record.position).collect();
         assert_eq!(run_heads(disk, scan.clone(), question.budget), heads, "heads on disk: {scan:?}");
         assert_eq!(run_heads(memory, scan.clone(), question.budget), heads, "heads in memory: {scan:?}");
+        let unbound = Scan { max_sequence: u64::MAX, ascending: false, ..scan };
+        let expected: Vec<Position> = naive(&all, &unbound).iter().map(|record| record.position).collect();
+        let positions = run_positions(disk, unbound.clone(), question.budget);
+        assert_eq!(positions.is_some(), is_exact(&unbound.filter), "{unbound:?}");
+        assert!(positions.is_none_or(|positions| positions == expected), "positions on disk: {unbound:?}");
     }
     for event in events {
         assert_eq!(disk.get(&event.id).unwrap(), memory.get(&event.id).unwrap());

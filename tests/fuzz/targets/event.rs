@@ -1,21 +1,3 @@
-//! An event that is taken is the same after a walk through its body. `cargo +nightly fuzz run event --fuzz-dir tests/fuzz`
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use mercato::nostr::Event;
-use mercato::nostr::json::{Cursor, quote};
-
-fuzz_target!(|text: &str| {
-    // The id of random text is never right: what comes before it is reached through the parts.
-    let mut cursor = Cursor::new(text);
-    if let Ok(raw) = cursor.string() {
-        let mut canonical = String::new();
-        if raw.write_canonical(&mut canonical).is_ok() {
-            assert_eq!(canonical, quote(&raw.decode().expect("it was written")));
-        }
-    }
-    if let Ok(event) = Event::parse(text) {
-        let body = std::str::from_utf8(event.body()).expect("a body is text");
-        assert_eq!(Event::parse(body).expect("our own body is an event"), event);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mercato_fuzz::event::check(bytes));

@@ -1,35 +1,3 @@
-//! Whatever bytes a client sends are read or refused, the same however they are cut.
-//! `cargo +nightly fuzz run frames --fuzz-dir tests/fuzz`
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use mercato::websocket::{Decoder, Received, violation::Violation};
-
-const MAX_BYTES: usize = 10_000;
-
-fn hear(pieces: &[&[u8]]) -> (Vec<String>, Option<Violation>) {
-    let (mut decoder, mut waiting, mut heard) = (Decoder::new(MAX_BYTES, true), Vec::new(), Vec::new());
-    for piece in pieces {
-        waiting.extend_from_slice(piece);
-        loop {
-            match decoder.decode(&mut waiting) {
-                Err(violation) => return (heard, Some(violation)),
-                Ok((0, None)) => break,
-                Ok((taken, received)) => {
-                    if let Some(Received::Text(text)) = &received {
-                        assert!(text.len() <= MAX_BYTES);
-                    }
-                    heard.extend(received.map(|received| format!("{received:?}")));
-                    waiting.drain(..taken);
-                }
-            }
-        }
-    }
-    (heard, None)
-}
-
-fuzz_target!(|input: (u8, &[u8])| {
-    let (cut, bytes) = input;
-    let (first, second) = bytes.split_at(usize::from(cut).min(bytes.len()));
-    assert_eq!(hear(&[first, second]), hear(&[bytes]));
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mercato_fuzz::frames::check(bytes));

@@ -1,18 +1,3 @@
-//! A plugin may answer anything; what is taken for an answer reads the same when it is written properly.
-//! `cargo +nightly fuzz run plugin --fuzz-dir tests/fuzz`
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use mercato::policy::Verdict;
-use mercato::policy::plugin::protocol::{Said, read};
-
-fuzz_target!(|line: &[u8]| {
-    let Said::Answer { id, verdict } = read(line) else { return };
-    let (action, msg) = match &verdict {
-        Verdict::Accept => ("accept", ""),
-        Verdict::Reject(text) => ("reject", text.as_str()),
-        Verdict::Shadow(text) => ("shadowReject", text.as_str()),
-    };
-    let written = serde_json::json!({ "id": id, "action": action, "msg": msg }).to_string();
-    assert_eq!(read(written.as_bytes()), Said::Answer { id, verdict });
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mercato_fuzz::plugin::check(bytes));

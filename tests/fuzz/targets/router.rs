@@ -1,16 +1,3 @@
-//! Whatever an operator writes is a router file or is refused. `cargo +nightly fuzz run router --fuzz-dir tests/fuzz`
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use mercato::peer::router::{RouterFile, syntax};
-
-fuzz_target!(|text: &str| {
-    if let Ok(members) = syntax::parse(text) {
-        // Every JSON object is such a file, so what was read can be written and read again.
-        let again = syntax::parse(&serde_json::Value::Object(members.clone()).to_string());
-        assert_eq!(again.as_ref(), Ok(&members));
-    }
-    if let Ok(file) = RouterFile::parse(text) {
-        assert_eq!(RouterFile::parse(&file.to_json()).as_ref(), Ok(&file));
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mercato_fuzz::router::check(bytes));

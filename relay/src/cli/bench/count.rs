@@ -83,6 +83,7 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
     let target = Target::open(common).await?;
     if args.stored.is_none() {
         fill::fill(&target.url, &data.sign(args.events as usize)).await?;
+        target.settle().await;
     }
     let stored = args.stored.unwrap_or(args.events);
     let mut report = Report::new("count", format!("{stored} stored events, one connection"));

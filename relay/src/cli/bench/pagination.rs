@@ -53,6 +53,7 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
     });
     let target = Target::open(common).await?;
     fill::fill(&target.url, &events).await?;
+    target.settle().await;
     drop(events);
     let name = author.x_only_public_key().0;
     let conditions = [

@@ -147,6 +147,7 @@ pub async fn run(args: &Args, common: &Common) -> anyhow::Result<Report> {
     let target = Target::open(common).await?;
     if args.stored.is_none() {
         fill::fill(&target.url, &data.sign(count)).await?;
+        target.settle().await;
     }
     let subject = format!("{count} stored events, {} connections", args.connections);
     let mut report = Report::new("req", subject);

@@ -1,11 +1,17 @@
 //! The relay that is measured: one of our own, or another at `--url`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Common;
 use super::child::{ChildRelay, TempFolder};
 use super::client::RelayUrl;
 use super::process;
+
+/// How long a relay may take to come to rest.
+const SETTLING: Duration = Duration::from_secs(30);
+/// How long it is looked at, and what part of a core it may use then.
+const GLANCE: Duration = Duration::from_millis(500);
+const QUIET: f64 = 0.05;
 
 /// The relay under test; ends and vanishes with this value when it is our own.
 pub struct Target {
@@ -38,6 +44,19 @@ impl Target {
     /// Anonymous memory in MiB, when the process is known and ours to look at.
     pub fn anonymous_mib(&self) -> Option<f64> {
         self.pid.and_then(|pid| process::anonymous_mib(pid).ok())
+    }
+
+    /// Waits until the relay has done what it puts off, as merging files: that belongs to the load, not to what is measured
+    /// next. Not for ever, and not at all when its process is not known.
+    pub async fn settle(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < SETTLING {
+            let watch = self.watch();
+            tokio::time::sleep(GLANCE).await;
+            if watch.read().cpu_s.is_none_or(|cpu_s| cpu_s < GLANCE.as_secs_f64() * QUIET) {
+                return;
+            }
+        }
     }
 
     /// Starts counting time and processor time.

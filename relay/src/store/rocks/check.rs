@@ -8,8 +8,8 @@ use std::hash::{DefaultHasher, Hasher};
 
 use rocksdb::{IteratorMode, ReadOptions};
 
+use super::super::keys::{self, ADDRESS, Address, DeletedKey, EVENTS, IDS, Index};
 use super::super::{Head, Position, Record, StoreError};
-use super::keys::{self, ADDRESS, Address, DeletedKey, EVENTS, IDS, Index};
 use super::transaction::recipients;
 use super::{RocksStore, read_counters, read_position};
 use crate::nostr::kind::DELETION;

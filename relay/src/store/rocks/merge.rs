@@ -5,8 +5,8 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use rocksdb::DBRawIterator;
 
+use super::super::keys::{Index, Prefix};
 use super::super::{Position, StoreError};
-use super::keys::{Index, Prefix};
 use super::scan::Window;
 use super::view::View;
 

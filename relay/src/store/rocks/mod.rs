@@ -2,7 +2,6 @@
 
 mod cache;
 mod check;
-mod keys;
 mod merge;
 mod options;
 mod plan;
@@ -24,9 +23,11 @@ use rocksdb::{Cache, ColumnFamily, DB, DBPinnableSlice, Direction, FlushOptions,
 
 use self::cache::BodyCache;
 pub use self::check::{Checking, Fault};
-use self::keys::{Address, DELETED, DeletedKey, EVENTS, FORMAT, IDS, Index, JOURNAL, META, META_COUNTERS, META_FORMAT};
 pub use self::options::RocksOptions;
 use self::transaction::RocksTransaction;
+use super::keys::{
+    self, Address, DELETED, DeletedKey, EVENTS, FORMAT, IDS, Index, JOURNAL, META, META_COUNTERS, META_FORMAT,
+};
 use super::{Head, Position, Pressure, Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
 use crate::nostr::{EventId, Pubkey};
 
@@ -188,6 +189,31 @@ impl RocksStore {
         value.map(|bytes| number(&bytes, "deletion")).transpose()
     }
 
+    /// Where up to `max` of the events stand that are here although they had expired at `now`, in seconds.
+    fn expired_positions(&self, now: u64, max: usize) -> Result<Vec<Position>, StoreError> {
+        let mut positions = Vec::new();
+        // Across prefixes, each of which is one second.
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        // Held while looking: what is committed meanwhile lowers it afterwards.
+        let mut first_end = self.first_end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.db.raw_iterator_cf_opt(self.family(Index::Expiry.family()), options);
+        entries.seek(first_end.to_be_bytes());
+        let mut first = None;
+        while let Some((end, position)) = entries.key().and_then(<[u8]>::split_first_chunk::<8>) {
+            let end = u64::from_be_bytes(*end);
+            first.get_or_insert(end);
+            if positions.len() == max || end > now {
+                break;
+            }
+            positions.push(read_position(position)?);
+            entries.next();
+        }
+        entries.status()?;
+        *first_end = first.unwrap_or(u64::MAX);
+        Ok(positions)
+    }
+
     /// Sorts what is still in the log into files, so that the next start has no log to read.
     pub fn flush(&self) -> Result<(), StoreError> {
         let families: Vec<&ColumnFamily> = options::families().into_iter().map(|name| self.family(name)).collect();
@@ -235,6 +261,15 @@ impl Store for RocksStore {
         scan::run(self, scan, budget, &mut scan::Found::Heads(found))
     }
 
+    fn scan_positions(
+        &self,
+        scan: &mut Scan,
+        budget: u32,
+        found: &mut dyn FnMut(Position) -> ControlFlow<()>,
+    ) -> Result<Option<Progress>, StoreError> {
+        scan::positions(self, scan, budget, found)
+    }
+
     fn vanishing(&self) -> Result<Option<(Pubkey, u64)>, StoreError> {
         let from = [DeletedKey::VANISHING];
         let mut entries = self.db.iterator_cf(self.family(DELETED), IteratorMode::From(&from, Direction::Forward));
@@ -258,27 +293,7 @@ impl Store for RocksStore {
     }
 
     fn expired(&self, now: u64, max: usize) -> Result<Vec<EventId>, StoreError> {
-        let mut ids = Vec::new();
-        // Across prefixes, each of which is one second.
-        let mut options = ReadOptions::default();
-        options.set_total_order_seek(true);
-        // Held while looking: what is committed meanwhile lowers it afterwards.
-        let mut first_end = self.first_end.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entries = self.db.raw_iterator_cf_opt(self.family(Index::Expiry.family()), options);
-        entries.seek(first_end.to_be_bytes());
-        let mut first = None;
-        while let Some((end, position)) = entries.key().and_then(<[u8]>::split_first_chunk::<8>) {
-            let end = u64::from_be_bytes(*end);
-            first.get_or_insert(end);
-            if ids.len() == max || end > now {
-                break;
-            }
-            ids.push(read_position(position)?.id);
-            entries.next();
-        }
-        entries.status()?;
-        *first_end = first.unwrap_or(u64::MAX);
-        Ok(ids)
+        Ok(self.expired_positions(now, max)?.into_iter().map(|position| position.id).collect())
     }
 
     fn last_sequence(&self) -> u64 {

@@ -6,7 +6,7 @@ use rocksdb::{
     WriteBufferManager,
 };
 
-use super::keys::{ADDRESS, DELETED, EVENTS, IDS, Index, JOURNAL, META};
+use super::super::keys::{ADDRESS, DELETED, EVENTS, IDS, Index, JOURNAL, META};
 
 const MIB: usize = 1 << 20;
 /// One part of a file's index or filter.

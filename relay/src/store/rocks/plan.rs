@@ -1,6 +1,6 @@
 //! Which indexes can answer a filter.
 
-use super::keys::{Index, Prefix};
+use super::super::keys::{Index, Prefix};
 use crate::nostr::{EventId, Filter};
 
 /// How many ranges one scan may merge. Each costs a seek per slice, and memory while the slice runs.
@@ -42,6 +42,23 @@ pub fn plan(filter: &Filter) -> Plan<'_> {
         candidates.extend(by_kind(filter));
     }
     if candidates.is_empty() { Plan::Events } else { Plan::Ranges(candidates) }
+}
+
+/// The ranges that hold every match of a filter and nothing else, if one index has them: all that the filter asks for stands
+/// in its keys. Of a tag's value they hold 64 bits of a hash: somebody with much time may find two of his own values that
+/// are taken for one.
+pub fn exact(filter: &Filter) -> Option<Candidate> {
+    if filter.ids.is_some() || filter.search.is_some() || filter.kinds.is_none() {
+        return None;
+    }
+    let mut tags = filter.tags.iter();
+    let candidate = match (tags.next(), &filter.authors) {
+        (None, None) => by_kind(filter),
+        (None, Some(_)) => by_author(filter),
+        (Some((name, values)), None) if tags.next().is_none() => by_tag(filter, *name, values),
+        (Some(_), _) => None,
+    };
+    candidate.filter(|(index, _)| matches!(index, Index::Kind | Index::AuthorKind | Index::TagKind))
 }
 
 fn by_tag(filter: &Filter, name: u8, values: &[Box<[u8]>]) -> Option<Candidate> {
@@ -116,6 +133,27 @@ mod tests {
         let (kinds, values) = (kinds.join(","), values.join(","));
         let json = format!(r##"{{"kinds":[{kinds}],"#t":[{values}]}}"##);
         check(&json, &[(Index::Tag, 100), (Index::Kind, 100)]);
+    }
+
+    #[test]
+    fn an_index_is_exact_when_its_keys_hold_all_that_is_asked_for() {
+        let limits = FilterLimits { max_elements: 100_000, max_tags: 8 };
+        let exact = |json: &str| super::exact(&Filter::parse(json, limits).unwrap()).map(|(index, _)| index);
+        let key = "ab".repeat(32);
+        assert_eq!(exact(r##"{"kinds":[1,2],"since":5,"limit":3}"##), Some(Index::Kind));
+        assert_eq!(exact(&format!(r##"{{"authors":["{key}"],"kinds":[1]}}"##)), Some(Index::AuthorKind));
+        assert_eq!(exact(r##"{"#t":["a","b"],"kinds":[1]}"##), Some(Index::TagKind));
+        for inexact in [
+            r##"{"#t":["a"]}"##,
+            r##"{"#t":["a"],"#p":["b"],"kinds":[1]}"##,
+            &format!(r##"{{"authors":["{key}"]}}"##),
+            &format!(r##"{{"authors":["{key}"],"kinds":[1],"#t":["a"]}}"##),
+            &format!(r##"{{"ids":["{key}"],"kinds":[1]}}"##),
+            r##"{"kinds":[1],"search":"word"}"##,
+            "{}",
+        ] {
+            assert_eq!(exact(inexact), None, "{inexact}");
+        }
     }
 
     #[test]

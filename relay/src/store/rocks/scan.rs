@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::{Head, Position, Progress, Record, Scan, StoreError};
 use super::RocksStore;
 use super::merge::Merge;
-use super::plan::{Plan, plan};
+use super::plan::{self, Plan, plan};
 use super::probe;
 use super::view::View;
 use crate::nostr::EventId;
@@ -15,6 +15,9 @@ use crate::nostr::EventId;
 const GROUP: u64 = 64;
 /// Records fetched in one go when fewer answers are wanted: some entries may not match.
 const SMALL_GROUP: u64 = 8;
+
+/// Expired events that a scan of an index alone steps over: a relay that is further behind with sweeping looks at each event.
+const MAX_EXPIRED: usize = 2_000;
 
 /// Which positions a slice walks, and which way.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +109,50 @@ pub fn run(store: &RocksStore, scan: &mut Scan, budget: u32, found: &mut Found<'
             return Ok(Progress::More);
         }
     }
+}
+
+/// As `run`, from the keys of an index alone; `None` where they do not tell.
+pub fn positions(
+    store: &RocksStore,
+    scan: &mut Scan,
+    budget: u32,
+    found: &mut dyn FnMut(Position) -> ControlFlow<()>,
+) -> Result<Option<Progress>, StoreError> {
+    let Some((index, prefixes)) = plan::exact(&scan.filter) else { return Ok(None) };
+    let Some(expired) = expired(store, scan)? else { return Ok(None) };
+    let (view, window) = (View::of(store), Window::of(scan));
+    let mut budget = u64::from(budget).max(prefixes.len() as u64);
+    let mut source = Source::Merge(Box::new(Merge::new(&view, index, &prefixes, window)?));
+    while scan.room > 0 {
+        let positions = source.take(budget, scan.after, &mut budget)?;
+        if positions.is_empty() {
+            return Ok(Some(if budget == 0 { Progress::More } else { Progress::Done }));
+        }
+        for position in positions {
+            scan.after = Some(position);
+            if expired.binary_search(&position).is_ok() {
+                continue;
+            }
+            scan.room -= 1;
+            if found(position).is_break() || scan.room == 0 {
+                return Ok(Some(Progress::Done));
+            }
+        }
+    }
+    Ok(Some(Progress::Done))
+}
+
+/// What is here although it had expired when the scan began; `None` when that is too much to know.
+fn expired(store: &RocksStore, scan: &mut Scan) -> Result<Option<Arc<[Position]>>, StoreError> {
+    if scan.notes.expired.is_none() {
+        let mut positions = store.expired_positions(scan.now, MAX_EXPIRED)?;
+        if positions.len() == MAX_EXPIRED {
+            return Ok(None);
+        }
+        positions.sort_unstable();
+        scan.notes.expired = Some(positions.into());
+    }
+    Ok(scan.notes.expired.clone())
 }
 
 /// Hands over those of the events at `positions` that are wanted.

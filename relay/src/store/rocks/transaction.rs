@@ -7,8 +7,10 @@ use std::sync::{MutexGuard, PoisonError};
 use bytes::Bytes;
 use rocksdb::{ColumnFamily, WriteBatch, WriteOptions};
 
+use super::super::keys::{
+    self, ADDRESS, Address, DELETED, DeletedKey, EVENTS, IDS, Index, JOURNAL, META, META_COUNTERS,
+};
 use super::super::{Admission, Changes, Position, Record, StoreError, Transaction};
-use super::keys::{self, ADDRESS, Address, DELETED, DeletedKey, EVENTS, IDS, Index, JOURNAL, META, META_COUNTERS};
 use super::{RocksStore, Writer};
 use crate::nostr::kind::{DELETION, VANISH};
 use crate::nostr::{Event, EventId, EventView, Pubkey};

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use rocksdb::{DB, DBRawIterator, ReadOptions, SnapshotWithThreadMode};
 
+use super::super::keys::{EVENTS, IDS, Index};
 use super::super::{Head, Position, Record, StoreError};
-use super::keys::{EVENTS, IDS, Index};
 use super::{Access, RocksStore};
 use crate::nostr::EventId;
 

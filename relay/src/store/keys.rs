@@ -34,7 +34,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::super::Position;
+use super::Position;
 use crate::nostr::kind::{Retention, retention};
 use crate::nostr::{EventId, EventView, Pubkey};
 
