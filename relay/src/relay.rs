@@ -49,7 +49,7 @@ pub struct Shared {
     /// As it was at the start.
     pub config: Config,
     /// As it is now; what may change while the relay runs is read here (`reload`).
-    pub now: ArcSwap<Config>,
+    pub now: Arc<ArcSwap<Config>>,
     pub metrics: Metrics,
     pub connections: Arc<Connections>,
     pub tls: Option<Tls>,
@@ -128,15 +128,16 @@ impl Relay {
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers.clone(), live.clone(), upkeep)?;
         trees.build(store.clone())?;
         let access = Arc::new(Access::open(&config)?);
+        let now = Arc::new(ArcSwap::from_pointee(config.clone()));
         let stock = Stock {
             store: store.clone(),
             readers,
             live: live.clone(),
             writer: writer.clone(),
-            limits: config.limits.clone(),
             access: access.clone(),
+            config: now.clone(),
         };
-        let home = Arc::new(Home::open(stock, &config)?);
+        let home = Arc::new(Home::open(stock)?);
         let router = open_router(&config, &home)?;
         let members = Refresher::start(&access, store.clone())?;
         let rules = rules(&config, &access, &store);
@@ -149,7 +150,7 @@ impl Relay {
             tls,
             rules: ArcSwap::from_pointee(rules),
             draining: watch::Sender::new(false),
-            now: ArcSwap::from_pointee(config.clone()),
+            now,
             config,
             own,
             store,

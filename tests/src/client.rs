@@ -47,6 +47,11 @@ impl Client {
         Self::open(port, TcpSocket::new_v4()?).await
     }
 
+    /// Connects to a relay that does not begin with a challenge.
+    pub async fn connect_ungreeted(port: u16) -> anyhow::Result<Self> {
+        Self::open_ungreeted(port, TcpSocket::new_v4()?).await
+    }
+
     /// Connects with little room for what is not read yet, so that not reading is felt on the other side soon.
     pub async fn connect_narrow(relay: &Relay) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
@@ -55,6 +60,15 @@ impl Client {
     }
 
     async fn open(port: u16, socket: TcpSocket) -> anyhow::Result<Self> {
+        let mut client = Self::open_ungreeted(port, socket).await?;
+        match client.receive().await? {
+            Said::Auth(challenge) => client.challenge = challenge,
+            other => bail!("a challenge was expected, not {other:?}"),
+        }
+        Ok(client)
+    }
+
+    async fn open_ungreeted(port: u16, socket: TcpSocket) -> anyhow::Result<Self> {
         let url = format!("ws://127.0.0.1:{port}/");
         let opened = async {
             let stream = socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await?;
@@ -63,13 +77,7 @@ impl Client {
             anyhow::Ok(socket)
         };
         let socket = timeout(PATIENCE, opened).await.context("connecting took too long")?.context("connecting")?;
-        let (challenge, backlog) = (String::new(), VecDeque::new());
-        let mut client = Self { socket, backlog, url, challenge, queries: 0 };
-        match client.receive().await? {
-            Said::Auth(challenge) => client.challenge = challenge,
-            other => bail!("a challenge was expected, not {other:?}"),
-        }
-        Ok(client)
+        Ok(Self { socket, backlog: VecDeque::new(), url, challenge: String::new(), queries: 0 })
     }
 
     /// The relay's address as AUTH names it.

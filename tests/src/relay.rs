@@ -222,6 +222,30 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
+/// A process that ends when it is dropped.
+pub struct Running(Child);
+
+impl Running {
+    /// A verb of the binary.
+    pub fn new(arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary()?);
+        command.args(arguments).env_remove("MERCATO_CONFIG").stdout(Stdio::null());
+        Self::start(command)
+    }
+
+    pub fn start(mut command: Command) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null()).spawn().map(Self).context("starting a process")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; there is nothing more to do about it here.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Runs another verb of the binary to its end with `input` on its stdin; its stdout.
 pub fn run_verb(arguments: &[&str], input: &[u8]) -> anyhow::Result<String> {
     let mut command = Command::new(binary()?);

@@ -284,3 +284,36 @@ async fn plugins_judge_what_comes_and_what_goes() -> anyhow::Result<()> {
     assert!(said(&up)?.lines().all(|line| line == "\"sourceType\":\"Stored\",\"sourceInfo\":\"\""), "{}", said(&up)?);
     Ok(())
 }
+
+#[tokio::test]
+async fn what_comes_is_held_to_the_limits_as_they_are_now() -> anyhow::Result<()> {
+    let them = Relay::start(Settings::default())?;
+    let router = Router::linking("down", &[them.url()])?;
+    let folder = tempfile::tempdir()?;
+    let (file, new) = (folder.path().join("config.toml"), folder.path().join("new"));
+    let text = |max_tags: usize| format!("[limits]\nmax_tags = {max_tags}\n[router]\nfile = {:?}\n", router.path());
+    std::fs::write(&file, text(5))?;
+    let us = Settings::default().config(&file).start()?;
+    wait_in_sync(&store(&us), 1).await?;
+    let (mut here, mut there) = (Client::connect(&us).await?, Client::connect(&them).await?);
+    let tagged = |about: &str| {
+        let tags = (0..6).map(|number| vec!["t".to_owned(), number.to_string()]);
+        Draft::note(about).tags(tags).sign(&Keys::generate())
+    };
+    publish(&mut there, &[tagged("before")]).await?;
+    let begun = std::time::Instant::now();
+    while links_of(&store(&us))?[0]["down"]["refused"] != 1 {
+        anyhow::ensure!(begun.elapsed() < RECOVERY, "what has too many tags was not refused");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // As a careful editor does it: whole or not at all.
+    std::fs::write(&new, text(6))?;
+    std::fs::rename(&new, &file)?;
+    while !us.log().contains("limits.max_tags") {
+        anyhow::ensure!(begun.elapsed() < 2 * RECOVERY, "the change was not taken up");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let after = tagged("after");
+    publish(&mut there, std::slice::from_ref(&after)).await?;
+    wait_for_all(&mut here, &[after], RECOVERY).await
+}

@@ -1,31 +1,11 @@
 //! `stream`, `router`, `upload` and `download`, beside a running relay and without one.
 
-use std::process::{Child, Command, Stdio};
-
 use mercato_tests::client::Client;
 use mercato_tests::data::to_jsonl;
 use mercato_tests::link::{RECOVERY, Router, wait_for_all, wait_in_sync};
-use mercato_tests::relay::{Settings, binary, run_verb};
+use mercato_tests::relay::{Running, Settings, run_verb};
 use mercato_tests::{Draft, Event, Keys, Relay, now_s};
 use serde_json::json;
-
-/// A verb that runs until it is dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(binary()?);
-        command.args(arguments).env_remove("MERCATO_CONFIG").stdin(Stdio::null()).stdout(Stdio::null());
-        Ok(Self(command.spawn()?))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn events(count: usize) -> Vec<Event> {
     let (keys, now) = (Keys::generate(), now_s());
@@ -48,7 +28,7 @@ async fn publish(relay: &Relay, events: &[Event]) -> anyhow::Result<Client> {
 async fn a_stream_runs_in_the_relay_for_as_long_as_the_verb_runs() -> anyhow::Result<()> {
     let (us, them) = (Relay::start(Settings::default())?, Relay::start(Settings::default())?);
     let (url, set) = (them.url(), store_of(&us));
-    let verb = Running::start(&["stream", &url, "--dir", "both", "--set", &set])?;
+    let verb = Running::new(&["stream", &url, "--dir", "both", "--set", &set])?;
     wait_in_sync(&Relay::store_in(us.folder()), 1).await?;
     let (ours, theirs) = (events(3), events(3));
     let mut here = publish(&us, &ours).await?;
@@ -66,7 +46,7 @@ async fn a_router_without_a_relay_writes_the_store_itself() -> anyhow::Result<()
     let set = format!("store.path={}", folder.path().join("store").display());
     let path = router.path().display().to_string();
     assert_eq!(run_verb(&["router", "--check", &path, "--set", &set], b"")?, "");
-    let verb = Running::start(&["router", &path, "--set", &set])?;
+    let verb = Running::new(&["router", &path, "--set", &set])?;
     // It has no socket to be asked by: what it is sent shows when it has subscribed.
     let mut client = Client::connect(&them).await?;
     let begun = std::time::Instant::now();

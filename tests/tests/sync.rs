@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use mercato_tests::claim;
 use mercato_tests::client::Client;
 use mercato_tests::data::to_jsonl;
 use mercato_tests::event::{Draft, Event, now_s};
+use mercato_tests::link::{Peer, Socket, hear, say};
 use mercato_tests::relay::{Relay, binary, run_verb};
 use nostr::Keys;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A store of one's own with these events, and no relay.
@@ -22,6 +25,14 @@ impl Shelf {
     fn run(&self, verb: &[&str], input: &[u8]) -> anyhow::Result<String> {
         let set = format!("store.path={}", self.0.path().display());
         run_verb(&[&["--set", &set], verb].concat(), input)
+    }
+
+    /// What the verb says when it fails, as it must.
+    fn fails(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let set = format!("store.path={}", self.0.path().display());
+        let output = std::process::Command::new(binary()?).args(["--set", &set, "sync"]).args(arguments).output()?;
+        anyhow::ensure!(!output.status.success(), "{arguments:?}");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     fn ids(&self) -> anyhow::Result<BTreeSet<String>> {
@@ -121,19 +132,10 @@ async fn what_cannot_be_synced_fails_with_a_reason() -> anyhow::Result<()> {
         client.store(&event).await?;
     }
     let shelf = Shelf::new(&[])?;
-    let fails = |arguments: &[&str]| -> String {
-        let folder = format!("store.path={}", shelf.0.path().display());
-        let output = std::process::Command::new(binary().expect("the binary"))
-            .args(["--set", &folder, "sync"])
-            .args(arguments)
-            .output()
-            .expect("the verb runs");
-        assert!(!output.status.success(), "{arguments:?}");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
+    let fails = |arguments: &[&str]| shelf.fails(arguments).expect("it fails");
     assert!(fails(&[&relay.url()]).contains("blocked: too many query results"));
     assert!(fails(&["ws://127.0.0.1:1"]).contains("connecting"));
-    assert!(fails(&[&relay.url(), "--range", "1d-2d"]).contains("after"));
+    assert!(fails(&[&relay.url(), "--range", "1d-2d"]).contains("older end"));
     assert!(fails(&[&relay.url(), "--print-missing", "--dir=up"]).contains("leave out --dir"));
     Ok(())
 }
@@ -147,5 +149,77 @@ async fn what_the_other_side_refuses_is_counted_and_the_rest_goes_up() -> anyhow
     let said = shelf.run(&["sync", &relay.url(), "--dir=up"], b"")?;
     assert!(said.starts_with("have 6, need 0;") && said.contains("up: 5 taken, 1 refused"), "{said}");
     assert_eq!(stored(&relay)?, of(&[&good]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_relay_that_wants_to_know_who_asks_is_told_with_the_key_of_links() -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let (ours, theirs) = (notes(3, 1), notes(3, 2));
+    let folder = tempfile::tempdir()?;
+    let key = folder.path().join("link.key");
+    std::fs::write(&key, Keys::generate().secret_key().to_secret_hex())?;
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600))?;
+    let key = format!("router.key_file={}", key.display());
+    for greet in [true, false] {
+        let settings = Relay::settings().set("access.auth_to_read", true).set("access.auth_to_write", true);
+        let relay = settings.set("access.greet", greet).start()?;
+        let set = format!("store.path={}", Relay::store_in(relay.folder()).display());
+        run_verb(&["--set", &set, "import"], &to_jsonl(&theirs))?;
+        let shelf = Shelf::new(&ours)?;
+        assert!(shelf.fails(&[&relay.url()])?.contains("auth-required:"), "greet = {greet}");
+        shelf.run(&["--set", &key, "sync", &relay.url()], b"")?;
+        assert_eq!((shelf.ids()?, stored(&relay)?), (of(&[&ours, &theirs]), of(&[&ours, &theirs])), "greet = {greet}");
+    }
+    Ok(())
+}
+
+/// A relay that says to each message what `answers` says.
+async fn played(answers: impl Fn(&Value) -> Vec<Value> + Clone + Send + Sync + 'static) -> anyhow::Result<Peer> {
+    Peer::new(move |mut socket: Socket| {
+        let answers = answers.clone();
+        async move {
+            loop {
+                let message = hear(&mut socket).await?;
+                for answer in answers(&message) {
+                    say(&mut socket, answer).await?;
+                }
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_does_not_sync_or_lies_is_left_with_a_reason() -> anyhow::Result<()> {
+    let shelf = Shelf::new(&notes(3, 1))?;
+    for (answer, reason) in [
+        (json!(["NOTICE", "could not parse command"]), "seems not to support negentropy"),
+        (json!(["NEG-ERR", "N", "blocked: this relay does not sync"]), "this relay does not sync"),
+        (json!(["CLOSED", "N", "error: what is this"]), "what is this"),
+        (json!(["NEG-MSG", "N", "zz"]), "no negentropy version"),
+        (json!(["NEG-MSG", "N", "62"]), "version 1"),
+        (json!(["EOSE", "N"]), "did nothing for 1 s"),
+    ] {
+        let peer = played(move |message| if message[0] == "NEG-OPEN" { vec![answer.clone()] } else { Vec::new() });
+        let said = shelf.fails(&[&peer.await?.url(), "--timeout=1"])?;
+        assert!(said.contains(reason), "{reason}: {said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_are_never_handed_over_are_not_waited_for() -> anyhow::Result<()> {
+    let unasked = notes(1, 1).remove(0);
+    let peer = played(move |message| match message[0].as_str() {
+        Some("NEG-OPEN") => vec![json!(["NEG-MSG", "N", claim::ids((0..250).map(|n: u8| [n; 32]))])],
+        Some("REQ") => vec![json!(["EVENT", message[1], unasked.to_json()]), json!(["EOSE", message[1]])],
+        _ => Vec::new(),
+    })
+    .await?;
+    let shelf = Shelf::new(&[])?;
+    let said = shelf.run(&["sync", &peer.url()], b"")?;
+    assert!(said.starts_with("have 0, need 250; down: 0 stored"), "{said}");
+    assert_eq!(shelf.ids()?, BTreeSet::new());
     Ok(())
 }

@@ -13,9 +13,11 @@ use crate::clock::now_s;
 use crate::config::Config;
 use crate::control::Answer;
 use crate::nostr::{Event, Filter};
-use crate::peer::pages::{self, Found, Taker, Walk};
+use crate::peer::pages::{self, Walk};
 use crate::peer::recent::Recent;
-use crate::peer::{LinkError, LinkKey, socket};
+use crate::peer::socket::{self, Terms};
+use crate::peer::taker::{Found, Taker};
+use crate::peer::{LinkError, LinkKey};
 
 /// How long the connection may take to open.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -101,15 +103,12 @@ async fn fetch(
 }
 
 async fn attempt(url: &str, key: Option<LinkKey>, walk: &mut Walk, sink: &mut Sink) -> Result<(), LinkError> {
-    let (peer, driver) = socket::connect(url, key, CONNECTION_TIMEOUT).await?;
+    let (peer, driver) = socket::connect(url, Terms::new(key, CONNECTION_TIMEOUT)).await?;
     let work = async {
         peer.authenticated().await?;
         pages::walk(&peer, walk, "download", sink).await
     };
-    tokio::select! {
-        error = driver.run() => Err(error),
-        walked = work => walked,
-    }
+    driver.run_for(work).await
 }
 
 /// Whether another connection may do better.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use arc_swap::ArcSwap;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,8 +76,8 @@ async fn alone(config: &Config, plan: Plan) -> anyhow::Result<Vec<LinkInfo>> {
     let (writer, thread) = writer::start(store.clone(), None, readers.clone(), live.clone(), upkeep)?;
     let access = Arc::new(Access::open(config)?);
     let _members = Refresher::start(&access, store.clone())?;
-    let stock = Stock { store, readers, live, writer: writer.clone(), limits: config.limits.clone(), access };
-    let home = Arc::new(Home::open(stock, config)?);
+    let config = Arc::new(ArcSwap::from_pointee(config.clone()));
+    let home = Arc::new(Home::open(Stock { store, readers, live, writer: writer.clone(), access, config })?);
     let marks = if plan.keep { home.marks.clone() } else { Arc::new(Marks::default()) };
     let mut router = Router::new(home.clone(), marks);
     router.apply(&plan.file);

@@ -3,39 +3,44 @@
 //! Round by round: a message brings some differences to light, their events go down and up, and only then is the next
 //! message asked for. So memory holds one round's differences, whatever there is to hand over.
 
-mod range;
+mod descent;
 mod tally;
 mod transfer;
-mod wire;
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
+use tokio::sync::broadcast::error::RecvError;
 
-use self::range::Range;
+use self::descent::Descent;
 use self::transfer::Transfer;
-use self::wire::{Said, Wire};
 use super::output::Output;
-use super::storage;
+use super::range::Range;
 use super::writing::Writing;
+use super::{storage, stream};
 use crate::clock::now_s;
 use crate::config::Config;
 use crate::negentropy::reconcile::MIN_FRAME_BYTES;
-use crate::negentropy::{Client, Item, Span, Tree};
-use crate::nostr::{Filter, message};
+use crate::negentropy::{self, Span};
+use crate::nostr::Filter;
+use crate::peer::LinkKey;
+use crate::peer::comparison::Comparison;
+use crate::peer::socket::{self, Peer, Terms};
 use crate::policy::Policies;
+use crate::store::Scan;
 use crate::store::rocks::RocksStore;
-use crate::store::{Head, Progress, Scan, Store};
 
 /// The subscription that all NEG messages are about.
 const SUBSCRIPTION: &str = "N";
-/// Index entries looked at before the scan is taken up anew.
-const SLICE: u32 = 100_000;
+/// Longest message that is taken: more than strfry's of negentropy, which have a million digits, for the sake of others.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// How long connecting may take when nothing else is said.
+const CONNECTING: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub struct SyncArgs {
-    /// The other relay: ws:// or wss://
+    /// The other relay, as wss://relay.example.com.
+    #[arg(value_parser = stream::relay_url)]
     url: String,
     /// Which way events go.
     #[arg(long, value_enum)]
@@ -72,28 +77,41 @@ pub fn run(config: &Config, args: SyncArgs) -> anyhow::Result<()> {
         args.frame_size_limit == 0 || args.frame_size_limit >= MIN_FRAME_BYTES,
         "--frame-size-limit must be 0, or {MIN_FRAME_BYTES} or more"
     );
-    let filter = match args.range {
-        Some(range) => range.of(args.filter, now_s())?,
-        None => args.filter,
-    };
+    let mut filter = args.filter;
+    if let Some(range) = args.range {
+        range.restrict(&mut filter, now_s())?;
+    }
+    let patience = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
+    let usual = Terms::new(LinkKey::configured(&config.router)?, patience.unwrap_or(CONNECTING));
+    // Answers have the patience that was asked for; a connection lives while pings are answered, as we may be busy, too.
+    let silence = patience.and(usual.silence).max(patience);
+    let terms = Terms { silence, max_message_bytes: MAX_MESSAGE_BYTES, ..usual };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let store = open(config)?;
     let span = gather(store.as_ref(), &filter)?;
     eprintln!("{} events here match", span.len());
-    let patience = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
+    let (peer, driver) = runtime.block_on(socket::connect(&args.url, terms))?;
+    let writing =
+        matches!(dir, Direction::Both | Direction::Down).then(|| Writing::open_for_import(config)).transpose()?;
+    let policies = Policies::default();
+    let down = writing.map(|writing| Descent::new(writing, &policies, &filter, &args.url));
+    let up = store.as_ref().filter(|_| matches!(dir, Direction::Both | Direction::Up));
     let frame_bytes = if args.frame_size_limit == 0 { usize::MAX } else { args.frame_size_limit };
     let mut output = Output::new();
-    let wire = runtime.block_on(Wire::connect(&args.url, patience))?;
-    let down =
-        matches!(dir, Direction::Both | Direction::Down).then(|| Writing::open_for_import(config)).transpose()?;
-    let up = store.as_ref().filter(|_| matches!(dir, Direction::Both | Direction::Up));
-    let policies = Policies::default();
     let printed = args.print_missing.then_some(&mut output);
-    let mut transfer = Transfer::new(wire, down, up, filter, (policies, args.url));
+    let mut transfer = Transfer::new(&peer, patience, down, up);
     let reconciled = runtime.block_on(async {
-        transfer.policies.configure(&config.plugins);
-        let reconciled = reconcile(&mut transfer, Client::new(span, frame_bytes), printed).await;
-        transfer.policies.stop().await;
+        policies.configure(&config.plugins);
+        let work = async {
+            peer.authenticated().await?;
+            let comparison = Comparison::new(&peer, SUBSCRIPTION, &filter, (span, frame_bytes), patience);
+            tokio::select! {
+                reconciled = reconcile(comparison, &mut transfer, printed) => reconciled,
+                never = pass_on_notices(&peer) => never,
+            }
+        };
+        let reconciled = driver.run_for(work).await;
+        policies.stop().await;
         reconciled
     });
     // What came down until then stays, however it ended.
@@ -120,55 +138,36 @@ fn open(config: &Config) -> anyhow::Result<Option<RocksStore>> {
 
 /// All of our own events that match and have not expired.
 fn gather(store: Option<&RocksStore>, filter: &Filter) -> anyhow::Result<Span> {
-    let mut tree = Tree::default();
-    let Some(store) = store else { return Ok(tree.into()) };
-    let mut scan = Scan { now: now_s(), ..Scan::new(filter.clone()) };
-    let mut found = |head: &Head<'_>| {
-        tree.insert(Item::from(head.position));
-        ControlFlow::Continue(())
-    };
-    while store.scan_heads(&mut scan, SLICE, &mut found)? == Progress::More {}
-    Ok(tree.into())
+    let Some(store) = store else { return Ok(Span::default()) };
+    let scan = Scan { now: now_s(), ..Scan::new(filter.clone()) };
+    let tree = negentropy::gather(store, scan, |_| true)?;
+    Ok(tree.map(Span::from).unwrap_or_default())
 }
 
 /// From NEG-OPEN to NEG-CLOSE.
 async fn reconcile(
+    mut comparison: Comparison<'_>,
     transfer: &mut Transfer<'_>,
-    (mut client, first): (Client, String),
     mut printed: Option<&mut Output>,
 ) -> anyhow::Result<()> {
-    transfer.wire.send(message::neg_open(SUBSCRIPTION, &transfer.filter, &first)).await?;
-    loop {
-        let answer = match transfer.wire.next().await? {
-            Said::NegMsg { subscription, message } if subscription == SUBSCRIPTION => message,
-            Said::NegErr { subscription, text } if subscription == SUBSCRIPTION => bail!("the relay says: {text}"),
-            Said::Notice(text) if client.rounds() == 0 && is_refusal(&text) => {
-                bail!("the relay seems not to support negentropy; it says: {text}")
-            }
-            other => {
-                transfer.wire.mention(&other);
-                continue;
-            }
-        };
-        let step = client.on_message(&answer)?;
+    while let Some(found) = comparison.step().await? {
         if let Some(output) = &mut printed {
-            step.found.have.iter().try_for_each(|id| output.line(format!("have,{id}")))?;
-            step.found.need.iter().try_for_each(|id| output.line(format!("need,{id}")))?;
+            found.have.iter().try_for_each(|id| output.line(format!("have,{id}")))?;
+            found.need.iter().try_for_each(|id| output.line(format!("need,{id}")))?;
         }
-        transfer.hand_over(&step.found, client.rounds()).await?;
-        match step.next {
-            Some(next) => transfer.wire.send(message::neg_msg(SUBSCRIPTION, &next)).await?,
-            None => break,
-        }
+        transfer.hand_over(&found, comparison.rounds()).await?;
     }
-    transfer.wire.send(message::neg_close(SUBSCRIPTION)).await?;
-    transfer.wire.close().await;
-    Ok(())
+    Ok(comparison.close().await?)
 }
 
-/// Relays without NIP-77 answer NEG-OPEN with a NOTICE, in words of their own.
-fn is_refusal(notice: &str) -> bool {
-    let words = ["error", "invalid", "unrecognized", "bad m", "could not parse", "disabled", "unsupported", "unknown"];
-    let notice = notice.to_lowercase();
-    words.iter().any(|word| notice.contains(word))
+/// What the relay tells people is for whoever sits before the terminal. Never ends well.
+async fn pass_on_notices(peer: &Peer) -> anyhow::Result<()> {
+    let mut notices = peer.notices();
+    loop {
+        match notices.recv().await {
+            Ok(text) => eprintln!("the relay says: {text}"),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
 }

@@ -21,7 +21,8 @@ use crate::config::Config;
 use crate::control::line::Line;
 use crate::nostr::{Event, EventId, Filter};
 use crate::peer::pipeline::{Pipeline, Settled};
-use crate::peer::{LinkError, LinkKey, socket};
+use crate::peer::socket::{self, Terms};
+use crate::peer::{LinkError, LinkKey};
 use crate::policy::Reach;
 
 /// How long the connection may take to open.
@@ -208,7 +209,7 @@ impl Upload {
     }
 
     async fn attempt(&mut self, url: &str, key: Option<LinkKey>, progress: &Progress) -> Result<(), LinkError> {
-        let (peer, driver) = socket::connect(url, key, CONNECTION_TIMEOUT).await?;
+        let (peer, driver) = socket::connect(url, Terms::new(key, CONNECTION_TIMEOUT)).await?;
         let work = async {
             peer.authenticated().await?;
             self.pipeline.resume(&peer).await?;
@@ -230,10 +231,7 @@ impl Upload {
             }
             Ok(())
         };
-        tokio::select! {
-            error = driver.run() => Err(error),
-            sent = work => sent,
-        }
+        driver.run_for(work).await
     }
 }
 

@@ -1,24 +1,30 @@
 //! Our side of every link: where events from peers go, and where events for peers come from.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use super::address;
 use super::error::LinkError;
+use super::feed::Feed;
 use super::key::LinkKey;
 use super::mark::Marks;
 use super::recent::Recent;
 use super::status::Links;
 use crate::access::Access;
 use crate::clock::now_s;
-use crate::config::{Config, LimitsConfig, PluginsConfig};
+use crate::config::Config;
 use crate::ingest;
 use crate::live::Live;
+use crate::negentropy::budget::{Budget, Share};
+use crate::negentropy::tree::ITEM_BYTES;
+use crate::negentropy::{self, Span};
 use crate::nostr::kind::Retention;
-use crate::nostr::{Event, EventView, Filter};
+use crate::nostr::{Event, EventId, EventView, Filter};
 use crate::policy::plugin::Plugin;
 use crate::policy::{Reach, Readers};
 use crate::store::{Progress, Record, Scan, Store, StoreError};
@@ -28,20 +34,15 @@ use crate::writer::{Command, Imported, WriterHandle};
 const SLICE: u32 = 10_000;
 /// Records handed over in one go, which bounds the memory for their bodies.
 const BATCH: usize = 256;
+/// Memory for the sets of all links together: a million events. Without it a link catches up page by page.
+const SET_BYTES: usize = 64 << 20;
 /// Events that each peer is remembered to have.
 const KNOWN: usize = 16_384;
 /// File of the marks, in the store's folder.
 const MARKS: &str = "links.json";
 
 pub struct Home {
-    pub store: Arc<dyn Store>,
-    pub readers: Arc<Readers>,
-    pub live: Arc<Live>,
-    pub writer: WriterHandle,
-    pub limits: LimitsConfig,
-    pub access: Arc<Access>,
-    /// Our public address; empty: unknown.
-    url: String,
+    stock: Stock,
     /// What links authenticate with.
     pub key: Option<LinkKey>,
     /// Every link there is.
@@ -51,7 +52,8 @@ pub struct Home {
     known: Mutex<HashMap<String, Weak<Recent>>>,
     /// By command.
     running: Mutex<HashMap<String, Weak<Plugin>>>,
-    plugins: PluginsConfig,
+    /// Memory for the sets of all links that are catching up.
+    sets: Arc<Budget>,
 }
 
 /// Where a home's events lie and go.
@@ -60,19 +62,29 @@ pub struct Stock {
     pub readers: Arc<Readers>,
     pub live: Arc<Live>,
     pub writer: WriterHandle,
-    pub limits: LimitsConfig,
     pub access: Arc<Access>,
+    /// As it is now: limits may change while links run.
+    pub config: Arc<ArcSwap<Config>>,
 }
 
 impl Home {
     /// With the key that the configuration names, and the marks in the store's folder.
-    pub fn open(stock: Stock, config: &Config) -> anyhow::Result<Self> {
-        let Stock { store, readers, live, writer, limits, access } = stock;
+    pub fn open(stock: Stock) -> anyhow::Result<Self> {
+        let config = stock.config.load();
         let key = LinkKey::configured(&config.router)?;
         let marks = Arc::new(Marks::open(config.store.path.join(MARKS)));
         let (links, known, running) = (Links::default(), Mutex::default(), Mutex::default());
-        let (plugins, url) = (config.plugins.clone(), config.relay.url.clone());
-        Ok(Self { store, readers, live, writer, limits, access, url, key, links, marks, known, running, plugins })
+        Ok(Self { stock, key, links, marks, known, running, sets: Budget::new(SET_BYTES) })
+    }
+
+    /// Sequence of the event that was stored last.
+    pub fn last_sequence(&self) -> u64 {
+        self.stock.store.last_sequence()
+    }
+
+    /// What passes here, for links to follow.
+    pub fn feed(&self) -> &Arc<Feed> {
+        self.stock.live.feed()
     }
 
     /// What the peer at `url` is known to have.
@@ -90,7 +102,7 @@ impl Home {
     /// Whether a peer may be given an event that its filter matches: what everyone may read, and what the operator names
     /// by kind though only the parties may read it. Never a leased request, nor what only its author may publish.
     pub fn may_leave(&self, event: &EventView<'_>, filter: &Filter, protected: bool) -> bool {
-        let may_be_read = match self.readers.reach(event) {
+        let may_be_read = match self.stock.readers.reach(event) {
             Reach::Everyone => true,
             Reach::Only(_) => filter.kinds.as_ref().is_some_and(|kinds| kinds.contains(&event.kind)),
             Reach::Named(_) => false,
@@ -103,24 +115,30 @@ impl Home {
         let kept = event.retention() != Retention::Ephemeral;
         let known = match kept {
             // A point read, mostly answered from memory: far cheaper than the signature it spares.
-            true => self.store.get(&event.id).is_ok_and(|record| record.is_some()),
-            false => self.live.feed().has_passed(&event.id),
+            true => self.has(&event.id),
+            false => self.feed().has_passed(&event.id),
         };
         if known {
             return Err(Unwanted::Known);
         }
-        let checked = ingest::check_linked(event, &self.limits, &self.url, now_s());
-        checked.and_then(|()| self.access.admit(event)).map_err(Unwanted::Refused)
+        let config = self.stock.config.load();
+        let checked = ingest::check_linked(event, &config.limits, &config.relay.url, now_s());
+        checked.and_then(|()| self.stock.access.admit(event)).map_err(Unwanted::Refused)
+    }
+
+    /// Whether an event is stored. One that cannot be read is not, and is fetched and judged anew.
+    pub fn has(&self, id: &EventId) -> bool {
+        self.stock.store.get(id).is_ok_and(|record| record.is_some())
     }
 
     /// Hands an event to the writer. Waits while the writer has much to do.
     pub async fn store(&self, event: Box<Event>, reply: oneshot::Sender<Imported>) {
-        self.writer.send(Command::Mirror { event, reply }).await;
+        self.stock.writer.send(Command::Mirror { event, reply }).await;
     }
 
-    /// The running plugin of this command: one for all links that name it.
+    /// The running plugin of this command: one for all links that name it, which goes on as it was started.
     pub fn plugin(&self, command: Option<&str>) -> Option<Arc<Plugin>> {
-        let config = self.plugins.plugin(command?, 1)?;
+        let config = self.stock.config.load().plugins.plugin(command?, 1)?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|_, plugin| plugin.strong_count() > 0);
         let place = running.entry(config.command.clone()).or_default();
@@ -133,7 +151,7 @@ impl Home {
 
     /// The next records of a scan that were stored after `sequence`, and whether there may be more to come.
     pub async fn slice(&self, mut scan: Scan, sequence: u64) -> Result<(Scan, Vec<Record>, bool), LinkError> {
-        let store = self.store.clone();
+        let store = self.stock.store.clone();
         let read = tokio::task::spawn_blocking(move || {
             let mut ids = Vec::new();
             let progress = store.scan_heads(&mut scan, SLICE, &mut |head| {
@@ -148,8 +166,20 @@ impl Home {
             let records = ids.iter().filter_map(|id| store.get(id).transpose()).collect::<Result<_, _>>()?;
             Ok::<_, StoreError>((scan, records, ids.len() == BATCH || progress == Progress::More))
         });
-        let own = |text: String| LinkError::Own(text);
-        read.await.map_err(|error| own(error.to_string()))?.map_err(|error| own(error.to_string()))
+        read.await.map_err(own)?.map_err(own)
+    }
+
+    /// What we have of a filter's events, as NIP-77 compares it, and the memory that it takes; `None`: there is no memory
+    /// for so many.
+    pub async fn gather(&self, filter: Filter) -> Result<Option<(Span, Share)>, LinkError> {
+        let (store, mut share) = (self.stock.store.clone(), self.sets.share());
+        let gathering = tokio::task::spawn_blocking(move || {
+            // In its own order a set takes the least memory.
+            let scan = Scan { ascending: true, ..Scan::new(filter) };
+            let tree = negentropy::gather(&*store, scan, |events| share.resize(events * ITEM_BYTES))?;
+            Ok::<_, StoreError>(tree.map(|tree| (Span::from(tree), share)))
+        });
+        gathering.await.map_err(own)?.map_err(own)
     }
 }
 
@@ -159,6 +189,10 @@ pub enum Unwanted {
     Known,
     /// With a machine prefix.
     Refused(String),
+}
+
+fn own(error: impl Display) -> LinkError {
+    LinkError::Own(error.to_string())
 }
 
 /// Everything that matches, oldest first, stored up to `max_sequence`.

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use super::error::LinkError;
 use super::home::{Home, Unwanted};
-use super::pages::{Found, Taker};
 use super::recent::Recent;
 use super::status::{Count, Status};
+use super::taker::{Found, Taker};
 use crate::nostr::kind::Retention;
 use crate::nostr::{Event, Filter};
 use crate::policy::plugin::{Plugin, Then};
@@ -27,6 +27,8 @@ pub struct Intake<'a> {
     status: &'a Arc<Status>,
     /// The peer, as the plugin is told.
     url: &'a str,
+    /// What the peer is asked for.
+    filter: &'a Filter,
     plugin: Option<Arc<Plugin>>,
     /// What this peer is known to have, so that it is not sent back.
     known: &'a Recent,
@@ -39,22 +41,25 @@ impl<'a> Intake<'a> {
         home: &'a Arc<Home>,
         status: &'a Arc<Status>,
         known: &'a Recent,
-        url: &'a str,
+        (url, filter): (&'a str, &'a Filter),
         plugin: Option<Arc<Plugin>>,
     ) -> Self {
-        Self { home, status, url, plugin, known, under_way: VecDeque::new(), bad: 0 }
+        Self { home, status, url, filter, plugin, known, under_way: VecDeque::new(), bad: 0 }
     }
 
-    /// An event as the peer sent it, in answer to `filter`.
-    pub async fn take_text(&mut self, text: &str, filter: &Filter) -> Result<(), LinkError> {
+    /// An event as the peer sent it.
+    pub async fn take_text(&mut self, text: &str) -> Result<(), LinkError> {
         match Event::parse(text) {
-            Ok(event) if filter.matches(&event.view()) => self.take_event(Box::new(event)).await,
-            Ok(_) | Err(_) => self.bad(),
+            Ok(event) => self.take_event(Box::new(event)).await,
+            Err(_) => self.bad(),
         }
     }
 
-    /// An event that was asked for and has the right id.
-    pub async fn take_event(&mut self, event: Box<Event>) -> Result<(), LinkError> {
+    /// An event that has the right id.
+    async fn take_event(&mut self, event: Box<Event>) -> Result<(), LinkError> {
+        if !self.filter.matches(&event.view()) {
+            return self.bad();
+        }
         self.status.count(Count::Received);
         match self.home.check(&event) {
             Ok(()) => {}
@@ -76,7 +81,7 @@ impl<'a> Intake<'a> {
             return self.bad();
         }
         self.known.note(event.id);
-        if event.retention() == Retention::Ephemeral && !self.home.live.feed().note(event.id) {
+        if event.retention() == Retention::Ephemeral && !self.home.feed().note(event.id) {
             self.status.count(Count::Known);
             return Ok(());
         }

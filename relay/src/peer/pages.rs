@@ -8,24 +8,20 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::error::LinkError;
-use super::socket::{Peer, Said};
+use super::question::{Hearer, Questions};
+use super::socket::Peer;
+use super::taker::{Found, Taker};
 use crate::nostr::{Event, EventId, Filter};
 
 /// Events asked for at once.
 const PAGE: u64 = 500;
 /// Asked for where one second holds more than a page.
 const LARGE_PAGE: u64 = 5_000;
-/// Events of one page before the peer is taken to send without end.
-const FLOOD: u64 = 50_000;
 /// How long a peer may say nothing within a page.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A page of fewer events was not cut short.
 const SHORT: u64 = 20;
-/// How often a page is asked for again when the peer is asked too fast.
-const ATTEMPTS: u32 = 5;
 
 /// Where a walk stands, without I/O.
 #[derive(Debug)]
@@ -147,91 +143,38 @@ impl Walk {
     }
 }
 
-/// What a walk hands over.
-#[derive(Debug)]
-pub enum Found {
-    /// Asked for, new, and its id is right; the signature is not checked yet.
-    Event(Box<Event>),
-    /// Not an event, or not one that was asked for.
-    Bad,
-}
-
-/// Who gets what a walk finds.
-pub trait Taker: Send {
-    /// An error ends the walk.
-    fn take(&mut self, found: Found) -> impl Future<Output = Result<(), LinkError>> + Send;
-}
-
 /// Walks to the end and hands everything to `taker`. After an error the same walk may go on over another connection;
 /// events of the page that was broken off are then handed over again.
 pub async fn walk(peer: &Peer, walk: &mut Walk, name: &str, taker: &mut impl Taker) -> Result<(), LinkError> {
-    let (mut number, mut attempts) = (0_u64, 0);
+    let mut questions = Questions::new(peer, name, Some(PATIENCE));
     while let Some(filter) = walk.request() {
-        number += 1;
-        let subscription = format!("{name}-{number}");
-        let said = page(peer, &subscription, &filter, walk, taker).await;
-        peer.forget(&subscription);
-        match said? {
-            Ended::Complete => {
-                peer.send(format!("[\"CLOSE\",\"{subscription}\"]")).await?;
-                walk.page_ended();
-                attempts = 0;
-            }
-            Ended::Closed(text) if text.starts_with("rate-limited:") && attempts < ATTEMPTS => {
-                attempts += 1;
-                tokio::time::sleep(Duration::from_secs(1 << attempts)).await;
-            }
-            Ended::Closed(text) if text.starts_with("auth-required:") && attempts == 0 => {
-                attempts += 1;
-                if !peer.authenticated().await? {
-                    return Err(LinkError::Unsubscribed(text));
-                }
-            }
-            Ended::Closed(text) => {
-                if !walk.give_up_second() {
-                    return Err(LinkError::Unsubscribed(text));
-                }
-            }
+        match questions.ask(&filter, &mut Turning { walk, taker }).await {
+            Ok(()) => walk.page_ended(),
+            Err(error @ LinkError::Unsubscribed(_)) if !walk.give_up_second() => return Err(error),
+            Err(LinkError::Unsubscribed(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-enum Ended {
-    Complete,
-    /// Before the end, with the peer's reason.
-    Closed(String),
+/// A page on its way to the taker.
+struct Turning<'a, T> {
+    walk: &'a mut Walk,
+    taker: &'a mut T,
 }
 
-async fn page(
-    peer: &Peer,
-    subscription: &str,
-    filter: &Filter,
-    walk: &mut Walk,
-    taker: &mut impl Taker,
-) -> Result<Ended, LinkError> {
-    walk.page = Page::default();
-    let mut answers = peer.listen(subscription);
-    peer.send(format!("[\"REQ\",\"{subscription}\",{}]", filter.to_json())).await?;
-    let mut count = 0;
-    loop {
-        let said = timeout(PATIENCE, answers.recv()).await.map_err(|_| LinkError::Silent(PATIENCE))?;
-        match said.ok_or(LinkError::Gone)? {
-            Said::Eose => return Ok(Ended::Complete),
-            Said::Closed(text) => return Ok(Ended::Closed(text)),
-            Said::Event(text) => {
-                count += 1;
-                if count > FLOOD {
-                    return Err(LinkError::Untrustworthy(count));
-                }
-                let event = Event::parse(&text).ok();
-                match event.map(|event| (walk.event(&event), event)) {
-                    Some((Some(true), event)) => taker.take(Found::Event(Box::new(event))).await?,
-                    Some((Some(false), _)) => {}
-                    Some((None, _)) | None => taker.take(Found::Bad).await?,
-                }
-            }
-            Said::NegMsg(_) | Said::NegErr(_) => {}
+impl<T: Taker> Hearer for Turning<'_, T> {
+    fn begin(&mut self) {
+        self.walk.page = Page::default();
+    }
+
+    async fn hear(&mut self, event: &str) -> Result<(), LinkError> {
+        let event = Event::parse(event).ok();
+        match event.map(|event| (self.walk.event(&event), event)) {
+            Some((Some(true), event)) => self.taker.take(Found::Event(Box::new(event))).await,
+            Some((Some(false), _)) => Ok(()),
+            Some((None, _)) | None => self.taker.take(Found::Bad).await,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::error::LinkError;
 use super::socket::{self, Peer, Verdict};
 use crate::nostr::EventId;
 
-/// How long the peer may take to answer an event.
+/// How long the peer may take to answer an event, unless it is said otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// First and longest pause before an event is offered again to a peer that takes no more for the moment.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ const ATTEMPTS_FAULT: u32 = 3;
 #[derive(Debug)]
 pub struct Pipeline {
     width: usize,
+    /// How long the peer may take to answer an event; `None`: for ever.
+    patience: Option<Duration>,
     waiting: VecDeque<Offer>,
     pause: Duration,
     /// Until then nothing refused for the moment is offered again.
@@ -51,7 +53,12 @@ pub struct Settled {
 
 impl Pipeline {
     pub fn new(width: usize) -> Self {
-        Self { width, waiting: VecDeque::new(), pause: FIRST_PAUSE, resume_at: None }
+        Self { width, patience: Some(PATIENCE), waiting: VecDeque::new(), pause: FIRST_PAUSE, resume_at: None }
+    }
+
+    /// The same with another patience.
+    pub fn with_patience(self, patience: Option<Duration>) -> Self {
+        Self { patience, ..self }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -96,9 +103,7 @@ impl Pipeline {
             }
             let Some(first) = self.waiting.front_mut() else { return std::future::pending().await };
             if first.decided.is_none() {
-                let answered = timeout_at(first.sent + PATIENCE, &mut first.verdict).await;
-                let verdict = answered.map_err(|_| LinkError::NoVerdict(PATIENCE))?;
-                first.decided = Some(verdict.map_err(|_| LinkError::Gone)?);
+                first.decided = Some(first.answered(self.patience).await?);
             }
             match &first.decided {
                 Some(verdict) if is_too_fast(verdict) && first.attempts >= ATTEMPTS_RATE => {
@@ -135,6 +140,17 @@ impl Pipeline {
 }
 
 impl Offer {
+    async fn answered(&mut self, patience: Option<Duration>) -> Result<Verdict, LinkError> {
+        let verdict = match patience {
+            Some(patience) => {
+                let answered = timeout_at(self.sent + patience, &mut self.verdict).await;
+                answered.map_err(|_| LinkError::NoVerdict(patience))?
+            }
+            None => (&mut self.verdict).await,
+        };
+        verdict.map_err(|_| LinkError::Gone)
+    }
+
     async fn send_again(&mut self, peer: &Peer) -> Result<(), LinkError> {
         self.decided = None;
         self.sent = Instant::now();
