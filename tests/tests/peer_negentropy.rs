@@ -174,6 +174,7 @@ impl Turncoat {
 
 /// Pages after this answer to NEG-OPEN, its subscription being `$`.
 async fn falls_back(answer: Value, why: &str) -> anyhow::Result<()> {
+    let verb = answer[0].as_str().unwrap_or_default().to_owned();
     let peer = Turncoat::new(move |message| {
         let answer = answer.to_string().replace('$', message[1].as_str().unwrap_or_default());
         Some(if message[0] == "NEG-OPEN" { vec![serde_json::from_str(&answer).unwrap()] } else { Vec::new() })
@@ -182,6 +183,8 @@ async fn falls_back(answer: Value, why: &str) -> anyhow::Result<()> {
     let (relay, _router) = peer.betray().await?;
     peer.is_paged(&relay, why).await?;
     assert_eq!(peer.heard("NEG-OPEN").len(), 1, "a peer that does not sync is asked once");
+    let knows_nothing_of_it = ["NOTICE", "CLOSED", "NEG-ERR"].contains(&verb.as_str());
+    assert_eq!(peer.heard("NEG-CLOSE").len(), usize::from(!knows_nothing_of_it), "{verb}");
     Ok(())
 }
 

@@ -39,6 +39,7 @@ pub struct Comparison<'a> {
     patience: Option<Duration>,
     /// Whether the peer wanted to know who asks.
     introduced: bool,
+    refused: bool,
 }
 
 impl<'a> Comparison<'a> {
@@ -53,13 +54,15 @@ impl<'a> Comparison<'a> {
         let (client, first) = Client::new(span, frame_bytes);
         let next = Some(message::neg_open(subscription, filter, &first));
         let (answers, notices) = (peer.listen(subscription), peer.notices());
-        Self { peer, subscription, client, next, answers, notices, patience, introduced: false }
+        Self { peer, subscription, client, next, answers, notices, patience, introduced: false, refused: false }
     }
 
     /// Says what is to be said next, and returns what the answer brings to light; `None` when all is known.
     pub async fn step(&mut self) -> Result<Option<Difference>, CompareError> {
         let Some(said) = self.next.take() else { return Ok(None) };
-        let answer = within(self.patience, self.ask(said)).await??;
+        let answer = within(self.patience, self.ask(said)).await?;
+        self.refused = matches!(answer, Err(CompareError::Refused(_) | CompareError::Unsupported(_)));
+        let answer = answer?;
         let step = self.client.on_message(&answer)?;
         self.next = step.next.map(|next| message::neg_msg(self.subscription, &next));
         Ok(Some(step.found))
@@ -70,9 +73,12 @@ impl<'a> Comparison<'a> {
         self.client.rounds()
     }
 
-    /// Lets the peer forget it, whether or not it has come to its end.
+    /// Lets the peer forget it, whether or not it has come to its end. One that has refused it has nothing to forget.
     pub async fn close(self) -> Result<(), LinkError> {
-        self.peer.send(message::neg_close(self.subscription)).await
+        match self.refused {
+            true => Ok(()),
+            false => self.peer.send(message::neg_close(self.subscription)).await,
+        }
     }
 
     async fn ask(&mut self, said: String) -> Result<String, CompareError> {
