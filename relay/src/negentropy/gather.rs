@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::item::Item;
 use super::tree::Tree;
-use crate::store::{Head, Progress, Scan, Store, StoreError};
+use crate::store::{Head, Position, Progress, Scan, Store, StoreError};
 
 /// Index entries looked at before the scan is taken up anew.
 const SLICE: u32 = 100_000;
@@ -17,10 +17,14 @@ pub fn gather(
 ) -> Result<Option<Tree>, StoreError> {
     let mut tree = Tree::default();
     loop {
-        let progress = store.scan_heads(&mut scan, SLICE, &mut |head: &Head<'_>| {
-            tree.insert(Item::from(head.position));
+        let mut take = |position: Position| {
+            tree.insert(Item::from(position));
             ControlFlow::Continue(())
-        })?;
+        };
+        let progress = match store.scan_positions(&mut scan, SLICE, &mut take)? {
+            Some(progress) => progress,
+            None => store.scan_heads(&mut scan, SLICE, &mut |head: &Head<'_>| take(head.position))?,
+        };
         if !fits(tree.len()) {
             return Ok(None);
         }
