@@ -26,6 +26,7 @@ pub mod market;
 pub mod metrics;
 pub mod negentropy;
 pub mod nostr;
+mod outage;
 pub mod outbox;
 pub mod peer;
 pub mod policy;

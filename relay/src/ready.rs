@@ -1,10 +1,9 @@
 //! Whether the relay can do its work.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::relay::Shared;
+use crate::store::free_bytes;
 
 /// A commit that takes longer than this is stuck.
 const LONG_COMMIT: Duration = Duration::from_secs(10);
@@ -17,6 +16,9 @@ impl Shared {
         }
         if self.writer.is_ended() {
             return Err("the writer has ended".to_owned());
+        }
+        if self.writer.meters().is_store_failing() {
+            return Err("the store takes no writes, its reason is in the log".to_owned());
         }
         let busy = self.writer.meters().busy_for();
         if busy > LONG_COMMIT {
@@ -33,18 +35,4 @@ impl Shared {
             Some(_) | None => Ok(()),
         }
     }
-}
-
-/// Bytes that may still be written to the file system of `path`.
-fn free_bytes(path: &Path) -> Option<u64> {
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
-    let mut room = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: `path` ends in a zero; the call fills the structure when it answers 0, and only then it is read.
-    let room = unsafe {
-        if libc::statvfs(path.as_ptr(), room.as_mut_ptr()) != 0 {
-            return None;
-        }
-        room.assume_init()
-    };
-    Some(room.f_bavail.saturating_mul(room.f_frsize))
 }

@@ -239,9 +239,8 @@ fn open_market(
     let keys = MarketKeys::load_or_create(&config.store.path)?;
     let own = keys.public();
     let (market, store, audiences) = (config.market.clone(), store.clone(), audiences.clone());
-    let restore = move || {
+    let restore = move |now| {
         let journal = store.journal()?.into_iter();
-        let now = crate::clock::now_ms();
         Ok(Market::restore(&market, keys.clone(), audiences.clone(), journal, now, store.clone())?)
     };
     Ok((Some(MarketSeat::new(Box::new(restore))?), Some(own)))
@@ -296,7 +295,7 @@ fn open_negentropy(config: &Config) -> anyhow::Result<Arc<Exchanges>> {
     let swept = Arc::downgrade(&exchanges);
     tokio::spawn(async move {
         while let Some(exchanges) = swept.upgrade() {
-            exchanges.sweep(crate::clock::now_ms());
+            exchanges.sweep(crate::clock::steady_ms());
             drop(exchanges);
             tokio::time::sleep(SWEEP_PERIOD).await;
         }

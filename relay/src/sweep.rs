@@ -21,7 +21,12 @@ const BUSY_PERIOD_MS: u64 = 250;
 /// How long the rules rest after all that they name has been looked at.
 const RULES_PERIOD_MS: u64 = 600_000;
 
-/// Goes over the store again and again.
+/// How long nothing is removed after the wall clock was set forward: what a wrong clock takes for old would be gone for
+/// good, and a right one can wait.
+const HOLD_MS: u64 = 3_600_000;
+
+/// Goes over the store again and again. It is told two times: the wall clock's, in seconds, by which events end, and the
+/// steady clock's, in milliseconds, by which it works.
 #[derive(Debug)]
 pub struct Sweeper {
     rules: Vec<RetentionRule>,
@@ -45,41 +50,54 @@ impl Sweeper {
         Self { rules, next_ms: 0, next_walk_ms: 0, walk: None }
     }
 
-    /// When to call `due`.
+    /// When to call `due`, by the steady clock.
     pub fn next_ms(&self) -> u64 {
         self.next_ms
     }
 
+    /// The wall clock was set forward: what it has made old may be so by mistake.
+    pub fn hold(&mut self, steady_ms: u64) {
+        self.next_ms = steady_ms.saturating_add(HOLD_MS);
+        // A way that was begun would go on by the time of its beginning.
+        self.walk = None;
+    }
+
     /// Events to be removed now.
-    pub fn due(&mut self, store: &dyn Store, now_ms: u64) -> Result<Vec<EventId>, StoreError> {
+    pub fn due(&mut self, store: &dyn Store, now_s: u64, steady_ms: u64) -> Result<Vec<EventId>, StoreError> {
         // Also after a fault: the disk that caused it will not be better at once.
-        self.next_ms = now_ms.saturating_add(PERIOD_MS);
-        let mut ids = store.expired(now_ms / 1_000, BATCH)?;
-        if self.walk.is_none() && now_ms >= self.next_walk_ms {
+        self.next_ms = steady_ms.saturating_add(PERIOD_MS);
+        let mut ids = store.expired(now_s, BATCH)?;
+        if self.walk.is_none() && steady_ms >= self.next_walk_ms {
             self.walk = Some(Walk { rule: 0, scan: None });
         }
         if ids.len() < BATCH {
-            self.walk_on(store, now_ms, &mut ids)?;
+            self.walk_on(store, now_s, steady_ms, &mut ids)?;
         }
         if ids.len() >= BATCH || self.walk.is_some() {
-            self.next_ms = now_ms.saturating_add(BUSY_PERIOD_MS);
+            self.next_ms = steady_ms.saturating_add(BUSY_PERIOD_MS);
         }
         Ok(ids)
     }
 
     /// Looks at the next of what the rules name.
-    fn walk_on(&mut self, store: &dyn Store, now_ms: u64, ids: &mut Vec<EventId>) -> Result<(), StoreError> {
+    fn walk_on(
+        &mut self,
+        store: &dyn Store,
+        now_s: u64,
+        steady_ms: u64,
+        ids: &mut Vec<EventId>,
+    ) -> Result<(), StoreError> {
         let Some(walk) = &mut self.walk else { return Ok(()) };
         let (Some(rule), number) = (self.rules.get(walk.rule), walk.rule) else {
             self.walk = None;
-            self.next_walk_ms = now_ms.saturating_add(RULES_PERIOD_MS);
+            self.next_walk_ms = steady_ms.saturating_add(RULES_PERIOD_MS);
             return Ok(());
         };
         let Some(max_age_s) = rule.max_age_s else {
             walk.rule += 1;
             return Ok(());
         };
-        let scan = walk.scan.get_or_insert_with(|| old(rule, (now_ms / 1_000).saturating_sub(max_age_s)));
+        let scan = walk.scan.get_or_insert_with(|| old(rule, now_s.saturating_sub(max_age_s)));
         let rules = &self.rules;
         let mut full = false;
         let mut found = |head: &Head<'_>| {
@@ -130,9 +148,9 @@ mod tests {
 
     /// Sweeps until nothing is due for a while; how many calls that took.
     fn sweep(store: &MemoryStore, rules: Vec<RetentionRule>) -> usize {
-        let (mut sweeper, mut calls, mut now_ms) = (Sweeper::new(rules), 0, NOW_S * 1_000);
+        let (mut sweeper, mut calls, mut steady_ms) = (Sweeper::new(rules), 0, 5_000);
         loop {
-            let ids = sweeper.due(store, now_ms).unwrap();
+            let ids = sweeper.due(store, NOW_S, steady_ms).unwrap();
             assert!(ids.len() <= BATCH, "{} at once", ids.len());
             let mut transaction = store.begin().unwrap();
             for id in ids {
@@ -140,10 +158,10 @@ mod tests {
             }
             transaction.commit().unwrap();
             calls += 1;
-            if sweeper.next_ms() >= now_ms + PERIOD_MS {
+            if sweeper.next_ms() >= steady_ms + PERIOD_MS {
                 return calls;
             }
-            now_ms = sweeper.next_ms();
+            steady_ms = sweeper.next_ms();
         }
     }
 
@@ -191,5 +209,15 @@ mod tests {
             let kept = decides.and_then(|rule| rule.max_age_s).is_none_or(|max| NOW_S - event.created_at <= max);
             assert_eq!(store.get(&event.id).unwrap().is_some(), kept, "{event:?}");
         }
+    }
+
+    #[test]
+    fn nothing_goes_for_an_hour_after_the_clock_was_set_forward() {
+        let event = Event::sign(&author(1), 1, 1, &[vec!["expiration".to_owned(), NOW_S.to_string()]], "");
+        let store = stored(&[event]);
+        let mut sweeper = Sweeper::new(rules("[[retention]]\nmax_age_s = 5\n"));
+        sweeper.hold(7_000);
+        assert_eq!(sweeper.next_ms(), 7_000 + 3_600_000);
+        assert!(!sweeper.due(&store, NOW_S, sweeper.next_ms()).unwrap().is_empty());
     }
 }

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock::now_ms;
+use crate::clock::{StepWatch, now_ms, now_s, steady_ms};
 use crate::connection::Connection;
 use crate::live::{Live, Publication};
-use crate::market::{Announcement, Delivery, Market, Output};
+use crate::market::{Announcement, Delivery, Market, MarketClock, Moment, Output};
 use crate::metrics::{MarketMeters, Outcome, WriterMeters};
 use crate::nostr::kind::{self, Retention};
 use crate::nostr::{Event, EventId, Filter, Pubkey, message};
+use crate::outage::Outage;
 use crate::outbox::Gathering;
 use crate::peer::feed::Feed;
 use crate::policy::{Reach, Readers};
@@ -36,6 +37,9 @@ const DELETED_AT_ONCE: u64 = 5_000;
 const VANISH_RETRY_MS: u64 = 1_000;
 /// How often the jobs are counted for the metrics.
 const CENSUS_PERIOD_MS: u64 = 5_000;
+
+/// The answer to an event that is known.
+const HAVE: &str = "duplicate: have this event";
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -145,8 +149,10 @@ pub fn start(
         groups,
         sweeper,
         // A removal that the last stop cut short is taken up at once.
-        next_vanish_ms: now_ms(),
+        next_vanish_ms: 0,
         next_census_ms: 0,
+        steps: StepWatch::start(),
+        outage: None,
         meters: meters.clone(),
     };
     let thread = std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
@@ -172,16 +178,21 @@ pub struct Upkeep {
 /// The market with the way to build it anew from the store.
 pub struct MarketSeat {
     market: Market,
-    restore: Box<dyn Fn() -> anyhow::Result<(Market, Output)> + Send>,
+    restore: Restore,
+    clock: MarketClock,
     /// What the restart itself caused, to be committed first.
     pending: Vec<Output>,
 }
 
+/// Folds the store's journal at this moment.
+pub type Restore = Box<dyn Fn(Moment) -> anyhow::Result<(Market, Output)> + Send>;
+
 impl MarketSeat {
-    /// `restore` folds the store's journal; it is called now, and again after a failed commit.
-    pub fn new(restore: Box<dyn Fn() -> anyhow::Result<(Market, Output)> + Send>) -> anyhow::Result<Self> {
-        let (market, output) = restore()?;
-        Ok(Self { market, restore, pending: vec![output] })
+    /// `restore` is called now, and again after a failed commit.
+    pub fn new(restore: Restore) -> anyhow::Result<Self> {
+        let (market, output) = restore(Moment::from(now_ms()))?;
+        let clock = market.clock();
+        Ok(Self { market, restore, clock, pending: vec![output] })
     }
 
     /// What its market counts in, whichever that is.
@@ -198,9 +209,12 @@ struct Writer {
     followers: Vec<Arc<dyn Follower>>,
     groups: SyncSender<Group>,
     sweeper: Option<Sweeper>,
-    /// When to go on removing what vanished authors left; `u64::MAX`: nothing is left.
+    /// When, by the steady clock, to go on removing what vanished authors left; `u64::MAX`: nothing is left.
     next_vanish_ms: u64,
     next_census_ms: u64,
+    steps: StepWatch,
+    /// While the store takes no writes.
+    outage: Option<Outage>,
     meters: Arc<WriterMeters>,
 }
 
@@ -239,8 +253,7 @@ impl Writer {
         let mut commands = Vec::with_capacity(GROUP);
         self.commit_group(&mut commands);
         loop {
-            let wait = Duration::from_millis(self.next_wake_ms().saturating_sub(now_ms()));
-            match tokio::time::timeout(wait, queue.recv_many(&mut commands, GROUP)).await {
+            match tokio::time::timeout(self.next_wake(), queue.recv_many(&mut commands, GROUP)).await {
                 Ok(0) => return,
                 Ok(_) | Err(_) => {
                     let stop = commands.iter().any(|queued| matches!(queued.command, Command::Stop));
@@ -253,10 +266,18 @@ impl Writer {
         }
     }
 
-    fn next_wake_ms(&self) -> u64 {
-        let deadline = self.market.as_ref().and_then(|seat| seat.market.next_deadline_ms());
-        let sweep = self.sweeper.as_ref().map(Sweeper::next_ms);
-        deadline.into_iter().chain(sweep).fold(self.next_vanish_ms, u64::min)
+    /// How long nothing is due by itself.
+    fn next_wake(&self) -> Duration {
+        if let Some(outage) = &self.outage {
+            // Tried again even if nobody comes: whoever asks whether the relay is ready must learn that it is.
+            return outage.rest();
+        }
+        let own_ms = self.sweeper.as_ref().map_or(u64::MAX, Sweeper::next_ms).min(self.next_vanish_ms);
+        let market_ms = self.market.as_ref().and_then(|seat| {
+            let now = seat.clock.now();
+            Some(seat.market.next_deadline_ms(now)?.saturating_sub(now.market_ms))
+        });
+        Duration::from_millis(own_ms.saturating_sub(steady_ms()).min(market_ms.unwrap_or(u64::MAX)))
     }
 
     /// Carries out `commands` and whatever is due as one commit.
@@ -267,12 +288,19 @@ impl Writer {
         if !commands.is_empty() {
             self.meters.group.count(commands.len() as u64);
         }
+        if self.outage.as_ref().is_some_and(|outage| !outage.rest().is_zero()) {
+            self.turn_away(commands, &mut group);
+            return self.tell(group);
+        }
+        self.heed_steps();
         self.meters.begin();
         let built = self.build(commands, &mut group);
         group.committed = Instant::now();
         self.meters.commit.observe(group.committed - begun);
         match built {
             Ok(changes) => {
+                self.outage.take().into_iter().for_each(Outage::end);
+                self.meters.set_store_failing(false);
                 for follower in &self.followers {
                     follower.committed(&changes);
                 }
@@ -280,40 +308,105 @@ impl Writer {
                     self.meters.events.inc(stored.event.kind);
                 }
                 self.live.committed(self.store.last_sequence());
-                let gathering = Gathering::start();
-                for answer in group.answers.drain(..) {
-                    answer.count(&self.meters);
-                    answer.tell();
-                }
-                drop(gathering);
-                if !(self.live.is_idle() || group.publications.is_empty() && group.deliveries.is_empty()) {
-                    // Live delivery ends only after the writer.
-                    let _ = self.groups.send(group);
-                }
+                self.tell(group);
+                self.take_census();
             }
-            Err(error) => {
-                tracing::error!(%error, "a commit failed, its events are refused");
-                self.meters.failed_commits.inc();
-                for queued in commands.drain(..) {
-                    self.note_presence(&queued.command);
-                    group.answers.extend(Answer::for_unbegun(queued));
+            Err(error) => self.fail(&error, commands, group),
+        }
+        self.meters.end();
+    }
+
+    /// Answers, then delivers.
+    fn tell(&mut self, mut group: Group) {
+        let gathering = Gathering::start();
+        for answer in group.answers.drain(..) {
+            answer.count(&self.meters);
+            answer.tell();
+        }
+        drop(gathering);
+        if !(self.live.is_idle() || group.publications.is_empty() && group.deliveries.is_empty()) {
+            // Live delivery ends only after the writer.
+            let _ = self.groups.send(group);
+        }
+    }
+
+    /// Nothing of a group has happened.
+    fn fail(&mut self, error: &StoreError, commands: &mut Vec<Queued>, mut group: Group) {
+        self.meters.failed_commits.inc();
+        self.meters.set_store_failing(true);
+        for queued in commands.drain(..) {
+            // Who is connected stays true whatever the disk does; the market that is about to go hands it on.
+            drop(self.presence_of(&queued.command));
+            group.answers.extend(Answer::for_unbegun(queued));
+        }
+        match &mut self.outage {
+            Some(outage) => outage.go_on(error),
+            None => self.outage = Some(Outage::begin(error)),
+        }
+        self.outage.iter_mut().for_each(|outage| outage.refuse(group.answers.len() as u64));
+        for answer in group.answers.drain(..) {
+            answer.fail(&self.meters, &error.to_string());
+        }
+        self.rebuild_market();
+    }
+
+    /// While the store takes no writes only what need not be stored goes on: ephemeral events, and who is connected.
+    fn turn_away(&mut self, commands: &mut Vec<Queued>, group: &mut Group) {
+        let (store, readers) = (self.store.clone(), self.readers.clone());
+        let reason = self.outage.as_ref().map(|outage| outage.reason.clone()).unwrap_or_default();
+        // Dropped without a commit: it only gives sequences away.
+        let mut txn = store.begin().ok();
+        for queued in commands.drain(..) {
+            let presence = self.presence_of(&queued.command);
+            self.market.iter_mut().for_each(|seat| seat.pending.extend(presence.clone()));
+            match (queued, &mut txn) {
+                (Queued { command: Command::Publish { event, reply }, since }, Some(txn))
+                    if event.retention() == Retention::Ephemeral =>
+                {
+                    let feed = self.live.feed();
+                    let is_known = !feed.is_idle() && !feed.note(event.id);
+                    let verdict = Ok(if is_known { HAVE } else { "" });
+                    group.answers.push(Answer::Event { reply, id: event.id, since, verdict });
+                    if !is_known {
+                        let reach = readers.reach(&event.view());
+                        let sequence = txn.next_sequence();
+                        group.publications.push(Stored { event, sequence, reach, is_news: true });
+                    }
                 }
-                for answer in group.answers.drain(..) {
-                    answer.fail(&self.meters);
+                (queued, _) => {
+                    if let Some(answer) = Answer::for_unbegun(queued) {
+                        self.outage.iter_mut().for_each(|outage| outage.refuse(1));
+                        answer.fail(&self.meters, &reason);
+                    }
                 }
-                self.rebuild_market();
             }
         }
-        self.take_census();
-        self.meters.end();
+    }
+
+    /// When somebody has set the wall clock: adverts end by it, and what it takes for old is not removed at once.
+    fn heed_steps(&mut self) {
+        let Some(step_ms) = self.steps.look() else { return };
+        let seconds = step_ms / 1_000;
+        tracing::warn!(seconds, "the wall clock was set: jobs keep their time, events are judged by the new one");
+        if step_ms > 0
+            && let Some(sweeper) = &mut self.sweeper
+        {
+            sweeper.hold(steady_ms());
+        }
+        if let Some(seat) = &mut self.market {
+            match seat.market.on_clock_set(seat.clock.now()) {
+                Ok(output) => seat.pending.push(output),
+                Err(error) => tracing::warn!(%error, "adverts could not be read again"),
+            }
+        }
     }
 
     /// Counts the jobs now and then: it looks at each of them.
     fn take_census(&mut self) {
         if let Some(seat) = &self.market
-            && now_ms() >= self.next_census_ms
+            && steady_ms() >= self.next_census_ms
         {
-            self.next_census_ms = now_ms() + CENSUS_PERIOD_MS;
+            self.next_census_ms = steady_ms() + CENSUS_PERIOD_MS;
             seat.market.meters().census(seat.market.scheduler().state());
         }
     }
@@ -331,12 +424,16 @@ impl Writer {
             has_vanished: false,
             fault: None,
         };
+        if self.outage.is_some() {
+            open.txn.touch();
+        }
         if let Some(seat) = &mut self.market {
             for output in std::mem::take(&mut seat.pending) {
                 open.keep_output(output);
             }
-            if seat.market.next_deadline_ms().is_some_and(|deadline| deadline <= now_ms()) {
-                let output = seat.market.on_tick(now_ms());
+            let now = seat.clock.now();
+            if seat.market.next_deadline_ms(now).is_some_and(|deadline| deadline <= now.market_ms) {
+                let output = seat.market.on_tick(now);
                 open.keep_output(output);
             }
         }
@@ -344,13 +441,13 @@ impl Writer {
             open.carry_out(queued, &mut self.market);
         }
         if let Some(sweeper) = &mut self.sweeper
-            && now_ms() >= sweeper.next_ms()
+            && steady_ms() >= sweeper.next_ms()
         {
             open.sweep(sweeper);
         }
         let mut next_vanish_ms = if open.has_vanished { 0 } else { self.next_vanish_ms };
-        if !open.has_vanished && now_ms() >= self.next_vanish_ms {
-            self.next_vanish_ms = now_ms() + VANISH_RETRY_MS;
+        if !open.has_vanished && steady_ms() >= self.next_vanish_ms {
+            self.next_vanish_ms = steady_ms() + VANISH_RETRY_MS;
             next_vanish_ms = if open.go_on_vanishing() { 0 } else { u64::MAX };
         }
         if let Some(seat) = &self.market {
@@ -367,28 +464,28 @@ impl Writer {
         Ok(changes)
     }
 
-    /// Who is connected stays true whatever the disk does; the market that is about to go hands it on.
-    fn note_presence(&mut self, command: &Command) {
-        let Some(seat) = &mut self.market else { return };
+    /// What a change of who is connected causes in the market.
+    fn presence_of(&mut self, command: &Command) -> Option<Output> {
+        let seat = self.market.as_mut()?;
         match command {
-            Command::Connected(pubkey) => drop(seat.market.on_connected(now_ms(), pubkey)),
-            Command::Disconnected(pubkey) => drop(seat.market.on_disconnected(now_ms(), pubkey)),
+            Command::Connected(pubkey) => Some(seat.market.on_connected(seat.clock.now(), pubkey)),
+            Command::Disconnected(pubkey) => Some(seat.market.on_disconnected(seat.clock.now(), pubkey)),
             Command::Publish { .. }
             | Command::Import { .. }
             | Command::Mirror { .. }
             | Command::Delete { .. }
-            | Command::Stop => {}
+            | Command::Stop => None,
         }
     }
 
     /// After a failed commit the market knows of things that never happened: it starts from disk again.
     fn rebuild_market(&mut self) {
-        let Some(MarketSeat { market, restore, .. }) = self.market.take() else { return };
-        match restore() {
+        let Some(MarketSeat { market, restore, clock, .. }) = self.market.take() else { return };
+        match restore(clock.now()) {
             Ok((mut restored, output)) => {
                 restored.count_in(market.meters().clone());
-                let resumed = restored.resume(now_ms(), market.into_presence());
-                self.market = Some(MarketSeat { market: restored, restore, pending: vec![output, resumed] });
+                let resumed = restored.resume(clock.now(), market.into_presence());
+                self.market = Some(MarketSeat { market: restored, restore, clock, pending: vec![output, resumed] });
             }
             Err(error) => {
                 // Going on would schedule from a state that is not on disk.
@@ -432,12 +529,12 @@ impl Open<'_> {
             Command::Stop => {}
             Command::Connected(pubkey) => {
                 if let Some(seat) = market {
-                    self.keep_output(seat.market.on_connected(now_ms(), &pubkey));
+                    self.keep_output(seat.market.on_connected(seat.clock.now(), &pubkey));
                 }
             }
             Command::Disconnected(pubkey) => {
                 if let Some(seat) = market {
-                    self.keep_output(seat.market.on_disconnected(now_ms(), &pubkey));
+                    self.keep_output(seat.market.on_disconnected(seat.clock.now(), &pubkey));
                 }
             }
         }
@@ -447,7 +544,7 @@ impl Open<'_> {
         let id = event.id;
         // The market's answer to an event comes after it, in the store as for a subscriber.
         let verdict = match self.judge(&event, market) {
-            Ok(Judged::Have) => Ok("duplicate: have this event"),
+            Ok(Judged::Have) => Ok(HAVE),
             Ok(Judged::Keep { mut output }) => {
                 // A leaseholder found at once is in the audience already.
                 output.deliveries.retain(|delivery| delivery.job != id);
@@ -475,7 +572,7 @@ impl Open<'_> {
             }
         }
         let output = match market {
-            Some(seat) => seat.market.on_event(now_ms(), event)?,
+            Some(seat) => seat.market.on_event(seat.clock.now(), event)?,
             None => Output::default(),
         };
         Ok(Judged::Keep { output })
@@ -537,7 +634,7 @@ impl Open<'_> {
         let inserted = self.txn.insert(&event);
         self.vanish(&event);
         if let Some(seat) = market {
-            self.keep_output(seat.market.on_import(now_ms(), &event));
+            self.keep_output(seat.market.on_import(seat.clock.now(), &event));
         }
         match inserted {
             Ok(sequence) => {
@@ -617,7 +714,7 @@ impl Open<'_> {
     }
 
     fn sweep(&mut self, sweeper: &mut Sweeper) {
-        match sweeper.due(self.store, now_ms()) {
+        match sweeper.due(self.store, now_s(), steady_ms()) {
             Ok(ids) => drop(self.remove(&ids)),
             Err(fault) => drop(self.fault.get_or_insert(fault)),
         }
@@ -692,15 +789,16 @@ impl Answer {
         }
     }
 
-    fn fail(self, meters: &WriterMeters) {
+    /// A client is told to come back; who works for the operator, why.
+    fn fail(self, meters: &WriterMeters, reason: &str) {
         let text = "error: the event could not be stored, try again later";
         match self {
             Self::Event { reply, id, since, .. } => {
                 meters.answered(Outcome::Failed, since);
                 Self::Event { reply, id, since, verdict: Err(text.to_owned()) }.tell();
             }
-            Self::Import { reply, .. } => drop(reply.send(Imported::Failed(text.to_owned()))),
-            Self::Delete { reply, .. } => drop(reply.send(Err(text.to_owned()))),
+            Self::Import { reply, .. } => drop(reply.send(Imported::Failed(format!("error: {reason}")))),
+            Self::Delete { reply, .. } => drop(reply.send(Err(format!("error: {reason}")))),
         }
     }
 }

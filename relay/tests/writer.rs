@@ -5,13 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mercato::clock::{now_ms, now_s};
+use mercato::clock::now_s;
 use mercato::config::MarketConfig;
 use mercato::connection::Connection;
 use mercato::live::Live;
-use mercato::market::{Audiences, Market, MarketKeys};
+use mercato::market::{Audiences, Market, MarketKeys, Moment};
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::outbox::Frame;
 use mercato::policy::Readers;
@@ -21,6 +21,9 @@ use mercato::sweep::Sweeper;
 use mercato::writer::{self, Command, MarketSeat, Reply, Upkeep, WriterHandle};
 use secp256k1::Keypair;
 use tokio::sync::oneshot;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store whose disk fills up and is cleared again.
 #[derive(Debug, Default)]
@@ -140,10 +143,10 @@ fn start() -> Running {
     let (keys, audiences) = (MarketKeys::ephemeral().expect("a key"), Arc::new(Audiences::default()));
     let restore = {
         let (store, audiences) = (store.clone(), audiences.clone());
-        move || {
+        move |now: Moment| {
             let (config, journal) = (MarketConfig::default(), store.journal()?.into_iter());
             let (keys, audiences) = (keys.clone(), audiences.clone());
-            Ok(Market::restore(&config, keys, audiences, journal, now_ms(), store.clone())?)
+            Ok(Market::restore(&config, keys, audiences, journal, now, store.clone())?)
         }
     };
     let seat = MarketSeat::new(Box::new(restore)).expect("an empty market");
@@ -162,6 +165,15 @@ impl Running {
         answer.await.expect("every event is answered")
     }
 
+    /// Publishes until the store takes writes again: it is tried now and then only.
+    async fn publish_at_last(&self, event: &Event) {
+        let begun = Instant::now();
+        while let Err(text) = self.publish(event).await {
+            assert!(text.starts_with("error: ") && begun.elapsed() < PATIENCE, "{text}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// How many stored events have this kind.
     fn count(&self, kind: u16) -> usize {
         let filter = Filter { kinds: Some(vec![kind]), ..Filter::default() };
@@ -173,6 +185,21 @@ impl Running {
         };
         self.store.scan(&mut scan, 10_000, &mut found).expect("the store reads");
         count
+    }
+
+    /// What a lease says of its holder's being online.
+    fn online(&self) -> String {
+        let lease = Filter { kinds: Some(vec![7000]), ..Filter::default() };
+        let mut scan = Scan { room: 1, ..Scan::new(lease) };
+        let mut why = Vec::new();
+        let mut found = |record: Record| {
+            let tags = record.event().expect("an event").tags();
+            why = tags.into_iter().find(|tag| tag[0] == "why").expect("a lease says why");
+            ControlFlow::Break(())
+        };
+        self.store.scan(&mut scan, 10_000, &mut found).expect("the store reads");
+        let online = why.iter().position(|term| term == "online").expect("a term of the score");
+        why[online + 1].clone()
     }
 
     async fn stop(self) {
@@ -198,7 +225,7 @@ async fn a_commit_that_fails_acknowledges_nothing_and_leaves_no_job_behind() {
 
     running.store.is_full.store(false, Ordering::SeqCst);
     // A market that still knew the job would refuse it as known already.
-    running.publish(&request).await.expect("stored at last");
+    running.publish_at_last(&request).await;
     assert_eq!((running.count(5050), running.count(7000), running.count(30383)), (1, 1, 1));
     running.stop().await;
 }
@@ -221,18 +248,58 @@ async fn check_online_after(fault: fn(&Full) -> &AtomicBool) {
     running.writer.send(Command::Connected(advert.pubkey)).await;
     running.publish(&event(3, 1, &[])).await.expect_err("the disk is at fault");
     fault(&running.store).store(false, Ordering::SeqCst);
-    running.publish(&request).await.expect("stored");
-    let lease = Filter { kinds: Some(vec![7000]), ..Filter::default() };
-    let mut scan = Scan { room: 1, ..Scan::new(lease) };
-    let mut why = Vec::new();
-    let mut found = |record: Record| {
-        let tags = record.event().expect("an event").tags();
-        why = tags.into_iter().find(|tag| tag[0] == "why").expect("a lease says why");
-        ControlFlow::Break(())
-    };
-    running.store.scan(&mut scan, 10_000, &mut found).expect("the store reads");
-    let online = why.iter().position(|term| term == "online").expect("a term of the score");
-    assert_eq!(why[online + 1], "1000");
+    running.publish_at_last(&request).await;
+    assert_eq!(running.online(), "1000");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_came_and_went_while_the_store_took_no_writes_counts_as_what_he_is_afterwards() {
+    let running = start();
+    let advert = event(1, 31990, &[["d", ""], ["k", "5050"]]);
+    running.publish(&advert).await.expect("stored");
+    running.store.is_full.store(true, Ordering::SeqCst);
+    running.publish(&event(3, 1, &[])).await.expect_err("the disk is full");
+    // Within the pause after the failure, or after it: it is the same.
+    running.writer.send(Command::Connected(advert.pubkey)).await;
+    running.publish(&event(3, 1, &[])).await.expect_err("the disk is full");
+    running.writer.send(Command::Disconnected(advert.pubkey)).await;
+    running.writer.send(Command::Connected(advert.pubkey)).await;
+    running.store.is_full.store(false, Ordering::SeqCst);
+    running.publish_at_last(&event(2, 5050, &[])).await;
+    assert_eq!((running.count(7000), running.online()), (1, "1000".to_owned()));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn ephemeral_events_are_delivered_while_the_store_takes_no_writes() {
+    let running = start();
+    let client = Arc::new(Connection::new(0, SocketAddr::from(([127, 0, 0, 1], 1)), 1 << 20));
+    let all: Arc<[Filter]> = Arc::from([Filter { kinds: Some(vec![20_001]), ..Filter::default() }]);
+    running.live.subscribe(&client, "s".into(), all);
+    running.store.is_full.store(true, Ordering::SeqCst);
+    running.publish(&event(1, 1, &[])).await.expect_err("the disk is full");
+    // What comes just when the store is tried is refused with the rest.
+    running.publish_at_last(&event(2, 20_001, &[])).await;
+    let mut frames = Vec::new();
+    let taken = tokio::time::timeout(PATIENCE, client.outbox.take(&mut frames, 1 << 20));
+    taken.await.expect("the event is delivered");
+    assert!(matches!(frames[..], [Frame::Event { .. }]));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_writer_whose_store_is_well_again_says_so_without_being_asked_to_write() {
+    let running = start();
+    running.store.is_full.store(true, Ordering::SeqCst);
+    running.publish(&event(1, 1, &[])).await.expect_err("the disk is full");
+    assert!(running.writer.meters().is_store_failing());
+    running.store.is_full.store(false, Ordering::SeqCst);
+    let begun = Instant::now();
+    while running.writer.meters().is_store_failing() {
+        assert!(begun.elapsed() < PATIENCE, "nobody tried");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     running.stop().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -30,6 +30,7 @@ pub struct Relay {
 pub struct Settings {
     sets: Vec<String>,
     file: Option<PathBuf>,
+    variables: Vec<(String, PathBuf)>,
 }
 
 impl Settings {
@@ -42,6 +43,12 @@ impl Settings {
     /// Adds `--config file`.
     pub fn config(mut self, file: &Path) -> Self {
         self.file = Some(file.to_owned());
+        self
+    }
+
+    /// Sets a variable of the process's environment to a path.
+    pub fn variable(mut self, name: &str, path: &Path) -> Self {
+        self.variables.push((name.to_owned(), path.to_owned()));
         self
     }
 
@@ -248,6 +255,15 @@ impl Drop for Running {
 
 /// Runs another verb of the binary to its end with `input` on its stdin; its stdout.
 pub fn run_verb(arguments: &[&str], input: &[u8]) -> anyhow::Result<String> {
+    let output = try_verb(arguments, input)?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "mercato {arguments:?} ended with {}: {errors}", output.status);
+    eprintln!("{errors}");
+    String::from_utf8(output.stdout).context("the binary wrote something that is not UTF-8")
+}
+
+/// The same for a verb that may fail.
+pub fn try_verb(arguments: &[&str], input: &[u8]) -> anyhow::Result<Output> {
     let mut command = Command::new(binary()?);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("starting the binary")?;
@@ -256,11 +272,7 @@ pub fn run_verb(arguments: &[&str], input: &[u8]) -> anyhow::Result<String> {
         scope.spawn(move || stdin.write_all(input));
         child.wait_with_output()
     });
-    let output = output.context("waiting for the binary")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "mercato {arguments:?} ended with {}: {errors}", output.status);
-    eprintln!("{errors}");
-    String::from_utf8(output.stdout).context("the binary wrote something that is not UTF-8")
+    output.context("waiting for the binary")
 }
 
 fn launch(
@@ -278,6 +290,7 @@ fn launch(
     for set in &settings.sets {
         command.args(["--set", set]);
     }
+    command.envs(settings.variables.iter().cloned());
     // A configuration of the machine must not change what is tested.
     command.current_dir(folder).env_remove("MERCATO_CONFIG").env_remove("RUST_LOG");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

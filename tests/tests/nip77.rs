@@ -7,24 +7,13 @@ use mercato_tests::client::{Client, PATIENCE};
 use mercato_tests::data::{real_events, to_jsonl};
 use mercato_tests::event::{Draft, Event, now_s};
 use mercato_tests::random::{Rng, World};
+use mercato_tests::reconcile::{all, hex, neg, reconcile, storage, unhex};
 use mercato_tests::relay::{Relay, Shared, run_verb};
-use mercato_tests::said::Said;
-use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use negentropy::Negentropy;
 use nostr::Keys;
-use serde_json::{Value, json};
+use serde_json::json;
 
 static RELAY: Shared = Shared::new();
-
-/// What the relay says next on a NEG subscription.
-async fn neg(client: &mut Client, id: &str) -> anyhow::Result<Result<String, String>> {
-    client
-        .find(&format!("NEG-MSG or NEG-ERR of {id}"), |said| match said {
-            Said::NegMsg { subscription, message } if subscription == id => Some(Ok(message.clone())),
-            Said::NegErr { subscription, text } if subscription == id => Some(Err(text.clone())),
-            _ => None,
-        })
-        .await
-}
 
 /// The text of a NEG-ERR, which must come next.
 async fn refused(client: &mut Client, id: &str) -> anyhow::Result<String> {
@@ -32,55 +21,6 @@ async fn refused(client: &mut Client, id: &str) -> anyhow::Result<String> {
         Err(text) => Ok(text),
         Ok(message) => anyhow::bail!("a NEG-ERR was expected, not {} bytes", message.len() / 2),
     }
-}
-
-fn storage<'a>(events: impl IntoIterator<Item = &'a Event>) -> NegentropyStorageVector {
-    let mut storage = NegentropyStorageVector::new();
-    for event in events {
-        let id = nostr::EventId::from_hex(&event.id).expect("an id").to_bytes();
-        storage.insert(event.created_at, Id::from_byte_array(id)).expect("not sealed");
-    }
-    storage.seal().expect("not sealed");
-    storage
-}
-
-/// What a client with these events has and needs, by the other implementation.
-async fn reconcile(
-    client: &mut Client,
-    id: &str,
-    filter: &Value,
-    ours: &NegentropyStorageVector,
-    frame_bytes: u64,
-) -> anyhow::Result<(BTreeSet<String>, BTreeSet<String>)> {
-    let mut side = Negentropy::borrowed(ours, frame_bytes)?;
-    let (mut have, mut need) = (Vec::new(), Vec::new());
-    client.send(json!(["NEG-OPEN", id, filter, hex(&side.initiate()?)])).await?;
-    loop {
-        let answer = neg(client, id).await?.map_err(anyhow::Error::msg)?;
-        assert!(answer.len() <= 120_000, "a frame of {} digits", answer.len());
-        match side.reconcile_with_ids(&unhex(&answer), &mut have, &mut need)? {
-            Some(next) => client.send(json!(["NEG-MSG", id, hex(&next)])).await?,
-            None => break,
-        }
-    }
-    client.send(json!(["NEG-CLOSE", id])).await?;
-    let ids = |ids: Vec<Id>| ids.into_iter().map(|id| hex(id.as_bytes())).collect();
-    Ok((ids(have), ids(need)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2).filter_map(|at| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()).collect()
-}
-
-/// What the relay has for this filter, as reconciliation with nothing tells it.
-async fn all(client: &mut Client, filter: &Value) -> anyhow::Result<BTreeSet<String>> {
-    let (have, need) = reconcile(client, "all", filter, &storage([]), 60_000).await?;
-    assert!(have.is_empty());
-    Ok(need)
 }
 
 #[tokio::test]

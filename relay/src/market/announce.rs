@@ -3,6 +3,7 @@
 use mercato_scheduler::{Effect, End, JobId, JobView, ProviderId, Reason};
 
 use super::MarketKeys;
+use super::clock::Moment;
 use crate::nostr::{Event, kind};
 
 /// An event without its author and time.
@@ -33,8 +34,9 @@ impl Announcement {
     }
 }
 
-/// The event that tells of `effect`. `request` is the job's request as JSON, for a lease.
-pub fn draft(effect: &Effect, request: Option<&str>) -> Draft {
+/// The event that tells of `effect`. `request` is the job's request as JSON, for a lease. Deadlines are told by the wall
+/// clock of `now`.
+pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
     match effect {
         Effect::AnnounceLease { job, customer, provider, attempt, lease, expires_at_ms, seed, why } => {
             let mut tags = vec![
@@ -44,7 +46,7 @@ pub fn draft(effect: &Effect, request: Option<&str>) -> Draft {
                 tag("p", [hex(&customer.0)]),
                 tag("attempt", [attempt.to_string()]),
                 tag("lease", [lease.to_string()]),
-                tag("deadline", [seconds(*expires_at_ms).to_string()]),
+                tag("deadline", [seconds(now, *expires_at_ms).to_string()]),
             ];
             tags.extend(request.map(|request| tag("request", [request])));
             tags.push(tag("why", why.iter().flat_map(|(term, value)| [(*term).to_owned(), value.to_string()])));
@@ -76,11 +78,11 @@ pub fn draft(effect: &Effect, request: Option<&str>) -> Draft {
             tags.extend(reasons.iter().map(|(attempt, provider, reason)| reason_tag(*attempt, provider, reason)));
             Draft { kind: kind::JOB_FEEDBACK, tags, content: end_content(words, reasons) }
         }
-        Effect::AnnounceState { view } => state(view),
+        Effect::AnnounceState { view } => state(view, now),
     }
 }
 
-fn state(view: &JobView) -> Draft {
+fn state(view: &JobView, now: Moment) -> Draft {
     let mut tags = vec![
         tag("d", [hex(&view.job.0)]),
         tag("e", [hex(&view.job.0)]),
@@ -96,9 +98,9 @@ fn state(view: &JobView) -> Draft {
     }
     if let Some(lease) = view.lease {
         tags.push(tag("lease", [lease.to_string()]));
-        tags.extend(view.expires_at_ms.map(|at_ms| tag("lease_deadline", [seconds(at_ms).to_string()])));
+        tags.extend(view.expires_at_ms.map(|at_ms| tag("lease_deadline", [seconds(now, at_ms).to_string()])));
     }
-    tags.push(tag("deadline", [seconds(view.deadline_ms).to_string()]));
+    tags.push(tag("deadline", [seconds(now, view.deadline_ms).to_string()]));
     tags.extend(view.amount_msat.map(|amount| tag("amount", [amount.to_string()])));
     tags.extend(view.result.map(|result| tag("result", [hex(&result.0)])));
     Draft { kind: kind::JOB_STATE, tags, content: String::new() }
@@ -157,6 +159,6 @@ fn hex(bytes: &[u8; 32]) -> String {
 }
 
 /// Rounded up: nobody is told of a deadline that comes before the real one.
-fn seconds(at_ms: u64) -> u64 {
-    at_ms.div_ceil(1_000)
+fn seconds(now: Moment, market_ms: u64) -> u64 {
+    now.to_wall_ms(market_ms).div_ceil(1_000)
 }

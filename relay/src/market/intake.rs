@@ -3,6 +3,7 @@
 use mercato_scheduler::{Advert, Input, Presence, Refusal, ResultId};
 
 use super::catalogue::Row;
+use super::clock::Moment;
 use super::request::{self, Asked};
 use super::tag::{Malformed, Tags};
 use super::{Market, Output, advert, announce, customer_id, feedback, job_id, provider_id, refusal, stamp, subject};
@@ -11,60 +12,60 @@ use crate::store::StoreError;
 
 impl Market {
     /// Reads an event by its kind. An error is the text to refuse it with; nothing has changed then.
-    pub(super) fn take(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+    pub(super) fn take(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
         match event.kind {
             kind::DELETION => {
-                self.take_deletion(now_ms, event, output);
+                self.take_deletion(now, event, output);
                 Ok(())
             }
             kind::VANISH => {
-                self.take_vanishing(now_ms, event, output);
+                self.take_vanishing(now, event, output);
                 Ok(())
             }
-            kind::PROVIDER_ADVERT => self.take_advert(now_ms, event, output),
-            kind::JOB_FEEDBACK => self.take_feedback(now_ms, event, output),
-            request if kind::is_job_request(request) => self.take_request(now_ms, event, output),
-            result if kind::is_job_result(result) => self.take_result(now_ms, event, output),
+            kind::PROVIDER_ADVERT => self.take_advert(now, event, output),
+            kind::JOB_FEEDBACK => self.take_feedback(now, event, output),
+            request if kind::is_job_request(request) => self.take_request(now, event, output),
+            result if kind::is_job_result(result) => self.take_result(now, event, output),
             _ => Ok(()),
         }
     }
 
     /// Of the past only adverts count, and that somebody wanted to vanish.
-    pub(super) fn take_import(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+    pub(super) fn take_import(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
         match event.kind {
             kind::VANISH => {
-                self.take_vanishing(now_ms, event, output);
+                self.take_vanishing(now, event, output);
                 Ok(())
             }
-            kind::PROVIDER_ADVERT => self.take_advert(now_ms, event, output),
+            kind::PROVIDER_ADVERT => self.take_advert(now, event, output),
             _ => Ok(()),
         }
     }
 
     /// A sign of life of a provider without a connection: anything that it signed lately. Somebody may bring an old
     /// event of it any time.
-    pub(super) fn see(&mut self, now_ms: u64, event: &Event, output: &mut Output) {
+    pub(super) fn see(&mut self, now: Moment, event: &Event, output: &mut Output) {
         let provider = provider_id(&event.pubkey);
         let row = self.scheduler.state().providers().get(&provider);
         let is_away = row.is_some_and(|row| row.presence != Presence::Online);
-        let is_recent = now_ms / 1_000 < event.created_at.saturating_add(self.config.liveness_s);
+        let is_recent = now.wall_s() < event.created_at.saturating_add(self.config.liveness_s);
         if is_away && is_recent {
-            self.step_surely(now_ms, Input::Seen { provider }, output);
+            self.step_surely(now, Input::Seen { provider }, output);
         }
     }
 
     /// Tells the scheduler that a provider which it knows is connected, unless it knows that too.
-    pub(super) fn greet(&mut self, now_ms: u64, pubkey: &Pubkey, output: &mut Output) {
+    pub(super) fn greet(&mut self, now: Moment, pubkey: &Pubkey, output: &mut Output) {
         let provider = provider_id(pubkey);
         let row = self.scheduler.state().providers().get(&provider);
         let is_away = row.is_some_and(|row| row.presence != Presence::Online);
         if is_away && self.presence.is_connected(pubkey) {
-            self.step_surely(now_ms, Input::Online { provider }, output);
+            self.step_surely(now, Input::Online { provider }, output);
         }
     }
 
     /// Tells the scheduler what the adverts of a provider add up to now, if that is news.
-    pub(super) fn advertise(&mut self, now_ms: u64, pubkey: &Pubkey, output: &mut Output) {
+    pub(super) fn advertise(&mut self, now: Moment, pubkey: &Pubkey, output: &mut Output) {
         let provider = provider_id(pubkey);
         let row = self.scheduler.state().providers().get(&provider);
         let known = row.and_then(|row| Some((row.advert.as_ref()?, row.slots)));
@@ -72,16 +73,16 @@ impl Market {
             // The scheduler would find nothing new either.
             Some(union) if known == Some((&union, self.slots(&union))) => {}
             Some(advert) => {
-                if let Err(refusal) = self.step(now_ms, Input::Advertise { provider, advert }, output) {
+                if let Err(refusal) = self.step(now, Input::Advertise { provider, advert }, output) {
                     // The directory is full: the advert is an event like any other.
                     tracing::info!(%refusal, %pubkey, "an advert does not count");
                     self.catalogue.forget(pubkey);
                 }
             }
-            None if known.is_some() => self.step_surely(now_ms, Input::Unadvertise { provider }, output),
+            None if known.is_some() => self.step_surely(now, Input::Unadvertise { provider }, output),
             None => {}
         }
-        self.greet(now_ms, pubkey, output);
+        self.greet(now, pubkey, output);
     }
 
     /// Slots that count, under the operator's bounds of today.
@@ -89,22 +90,22 @@ impl Market {
         advert.slots.unwrap_or(self.config.slots).min(self.config.max_slots)
     }
 
-    fn take_request(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
-        let asked = request::parse(event, &self.config, &self.keys.public(), now_ms / 1_000).map_err(malformed)?;
+    fn take_request(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
+        let asked = request::parse(event, &self.config, &self.keys.public(), now).map_err(malformed)?;
         let request = match asked {
             Asked::Here(request) => request,
             Asked::Elsewhere | Asked::Past => return Ok(()),
         };
         self.uncommitted.put(event, &*self.store);
         let (job, customer) = (job_id(&event.id), customer_id(&event.pubkey));
-        self.step(now_ms, Input::Request { job, customer, request }, output).map_err(|refusal| {
+        self.step(now, Input::Request { job, customer, request }, output).map_err(|refusal| {
             self.uncommitted.forget(&event.id);
             refusal::text(&refusal)
         })
     }
 
-    fn take_advert(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
-        let now_s = now_ms / 1_000;
+    fn take_advert(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
+        let now_s = now.wall_s();
         if event.is_expired(now_s) {
             return Ok(());
         }
@@ -118,36 +119,36 @@ impl Market {
         }
         let row = advert.map(|advert| Row::new(event, advert));
         self.catalogue.put(provider, event.identifier().to_vec(), row);
-        self.advertise(now_ms, provider, output);
+        self.advertise(now, provider, output);
         Ok(())
     }
 
     /// NIP-09. What is not the author's own is passed over, as the store does.
-    fn take_deletion(&mut self, now_ms: u64, event: &Event, output: &mut Output) {
+    fn take_deletion(&mut self, now: Moment, event: &Event, output: &mut Output) {
         let tags = Tags::of(event);
         let ids = subject::named(&tags);
         let by = customer_id(&event.pubkey);
         for id in &ids {
             let job = self.scheduler.state().jobs().get(&job_id(id));
             if job.is_some_and(|job| job.customer == by) {
-                self.step_surely(now_ms, Input::Cancel { job: job_id(id), by }, output);
+                self.step_surely(now, Input::Cancel { job: job_id(id), by }, output);
             }
         }
         if self.catalogue.knows(&event.pubkey) && self.delete_adverts(event, &tags, &ids) {
-            self.advertise(now_ms, &event.pubkey, output);
+            self.advertise(now, &event.pubkey, output);
         }
     }
 
     /// NIP-62: what its author has asked for or offered up to then ends as if it were deleted.
-    fn take_vanishing(&mut self, now_ms: u64, event: &Event, output: &mut Output) {
+    fn take_vanishing(&mut self, now: Moment, event: &Event, output: &mut Output) {
         let by = customer_id(&event.pubkey);
         let jobs = self.scheduler.state().jobs().values();
         let open: Vec<_> = jobs.filter(|job| job.customer == by && job.is_open()).map(|job| job.id).collect();
         for job in open {
-            self.step_surely(now_ms, Input::Cancel { job, by }, output);
+            self.step_surely(now, Input::Cancel { job, by }, output);
         }
         if self.catalogue.delete_up_to(&event.pubkey, event.created_at) {
-            self.advertise(now_ms, &event.pubkey, output);
+            self.advertise(now, &event.pubkey, output);
         }
     }
 
@@ -164,21 +165,21 @@ impl Market {
         deleted > 0
     }
 
-    fn take_feedback(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+    fn take_feedback(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
         let tags = Tags::of(event);
-        let Some(id) = self.job_of(&tags, now_ms / 1_000)? else { return Ok(()) };
+        let Some(id) = self.job_of(&tags, now.wall_s())? else { return Ok(()) };
         let input = Input::Feedback {
             job: job_id(&id),
             provider: provider_id(&event.pubkey),
             lease: feedback::lease(&tags).map_err(malformed)?,
             feedback: feedback::parse(event, &tags).map_err(malformed)?,
         };
-        self.step(now_ms, input, output).map_err(refused)
+        self.step(now, input, output).map_err(refused)
     }
 
-    fn take_result(&mut self, now_ms: u64, event: &Event, output: &mut Output) -> Result<(), String> {
+    fn take_result(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
         let tags = Tags::of(event);
-        let Some(id) = self.job_of(&tags, now_ms / 1_000)? else { return Ok(()) };
+        let Some(id) = self.job_of(&tags, now.wall_s())? else { return Ok(()) };
         let input = Input::Result {
             job: job_id(&id),
             provider: provider_id(&event.pubkey),
@@ -186,7 +187,7 @@ impl Market {
             result: ResultId(event.id.0),
             kind: event.kind,
         };
-        self.step(now_ms, input, output).map_err(refused)
+        self.step(now, input, output).map_err(refused)
     }
 
     /// The job that an event answers, if the scheduler knows it. One that it has forgotten is refused by the state that

@@ -12,6 +12,7 @@ mod advert;
 mod announce;
 mod audience;
 mod catalogue;
+mod clock;
 mod feedback;
 mod intake;
 pub mod journal;
@@ -35,6 +36,7 @@ use mercato_scheduler::{
 
 pub use announce::Announcement;
 pub use audience::Audiences;
+pub use clock::{MarketClock, Moment};
 pub use keys::{KeyError, MarketKeys};
 pub use presence::Presence;
 
@@ -126,7 +128,7 @@ impl Market {
         keys: MarketKeys,
         audiences: Arc<Audiences>,
         journal: impl Iterator<Item = Vec<u8>>,
-        now_ms: u64,
+        now: impl Into<Moment>,
         store: Arc<dyn Store>,
     ) -> Result<(Self, Output), MarketError> {
         let records = decode(journal)?;
@@ -146,18 +148,19 @@ impl Market {
             meters: MarketMeters::default(),
         };
         market.restore_audiences();
+        let now = market.moment(now.into());
         let mut output = Output::default();
-        market.step_surely(now_ms, Input::Restarted, &mut output);
-        market.restore_catalogue(now_ms, &mut output)?;
+        market.step_surely(now, Input::Restarted, &mut output);
+        market.restore_catalogue(now, &mut output)?;
         Ok((market, output))
     }
 
     /// Takes over who is connected from a market that was thrown away while its clients stayed.
-    pub fn resume(&mut self, now_ms: u64, presence: Presence) -> Output {
-        let mut output = Output::default();
+    pub fn resume(&mut self, now: impl Into<Moment>, presence: Presence) -> Output {
+        let (now, mut output) = (self.moment(now.into()), Output::default());
         self.presence = presence;
         for pubkey in self.presence.connected() {
-            self.greet(now_ms, &pubkey, &mut output);
+            self.greet(now, &pubkey, &mut output);
         }
         output
     }
@@ -181,56 +184,68 @@ impl Market {
     ///
     /// # Errors
     /// The text to refuse it with, machine prefix included. Nothing has changed then.
-    pub fn on_event(&mut self, now_ms: u64, event: &Event) -> Result<Output, String> {
-        let mut output = Output::default();
+    pub fn on_event(&mut self, now: impl Into<Moment>, event: &Event) -> Result<Output, String> {
+        let (now, mut output) = (self.moment(now.into()), Output::default());
         if event.pubkey == self.keys.public() {
             return Ok(output);
         }
-        self.take(now_ms, event, &mut output)?;
-        self.see(now_ms, event, &mut output);
+        self.take(now, event, &mut output)?;
+        self.see(now, event, &mut output);
         Ok(output)
     }
 
     /// Takes note of an event of the past: of adverts only, a job that was is not one to do.
-    pub fn on_import(&mut self, now_ms: u64, event: &Event) -> Output {
-        let mut output = Output::default();
-        if let Err(text) = self.take_import(now_ms, event, &mut output) {
+    pub fn on_import(&mut self, now: impl Into<Moment>, event: &Event) -> Output {
+        let (now, mut output) = (self.moment(now.into()), Output::default());
+        if let Err(text) = self.take_import(now, event, &mut output) {
             tracing::debug!(id = %event.id, text, "an imported advert does not count");
         }
         output
     }
 
     /// An authenticated connection opened.
-    pub fn on_connected(&mut self, now_ms: u64, pubkey: &Pubkey) -> Output {
-        let mut output = Output::default();
+    pub fn on_connected(&mut self, now: impl Into<Moment>, pubkey: &Pubkey) -> Output {
+        let (now, mut output) = (self.moment(now.into()), Output::default());
         if self.presence.connect(*pubkey) {
-            self.greet(now_ms, pubkey, &mut output);
+            self.greet(now, pubkey, &mut output);
         }
         output
     }
 
     /// An authenticated connection closed.
-    pub fn on_disconnected(&mut self, now_ms: u64, pubkey: &Pubkey) -> Output {
-        let mut output = Output::default();
+    pub fn on_disconnected(&mut self, now: impl Into<Moment>, pubkey: &Pubkey) -> Output {
+        let (now, mut output) = (self.moment(now.into()), Output::default());
         if self.presence.disconnect(pubkey) {
-            self.step_surely(now_ms, Input::Offline { provider: provider_id(pubkey) }, &mut output);
+            self.step_surely(now, Input::Offline { provider: provider_id(pubkey) }, &mut output);
         }
         output
     }
 
     /// Acts on what is due.
-    pub fn on_tick(&mut self, now_ms: u64) -> Output {
-        let mut output = Output::default();
-        while let Some(provider) = self.catalogue.pop_expired(now_ms / 1_000) {
-            self.advertise(now_ms, &provider, &mut output);
+    pub fn on_tick(&mut self, now: impl Into<Moment>) -> Output {
+        let (now, mut output) = (self.moment(now.into()), Output::default());
+        while let Some(provider) = self.catalogue.pop_expired(now.wall_s()) {
+            self.advertise(now, &provider, &mut output);
         }
-        self.step_surely(now_ms, Input::Tick, &mut output);
+        self.step_surely(now, Input::Tick, &mut output);
         output
     }
 
-    /// When to call `on_tick`; `None` when nothing waits.
-    pub fn next_deadline_ms(&self) -> Option<u64> {
-        let expiry_ms = self.catalogue.next_expiry_s().map(|at_s| at_s.saturating_mul(1_000));
+    /// Somebody has set the wall clock, by which adverts end: those that have ended by mistake count again.
+    ///
+    /// # Errors
+    /// When the store cannot be read; nothing has changed then but adverts that were read before the fault.
+    pub fn on_clock_set(&mut self, now: impl Into<Moment>) -> Result<Output, StoreError> {
+        let (now, mut output) = (self.moment(now.into()), Output::default());
+        self.restore_catalogue(now, &mut output)?;
+        Ok(output)
+    }
+
+    /// When to call `on_tick`, by the market's time; `None` when nothing waits. Adverts end by the wall clock, so ask anew
+    /// now and then: somebody may set it.
+    pub fn next_deadline_ms(&self, now: impl Into<Moment>) -> Option<u64> {
+        let now = self.moment(now.into());
+        let expiry_ms = self.catalogue.next_expiry_s().map(|at_s| now.to_market_ms(at_s.saturating_mul(1_000)));
         [self.scheduler.next_deadline_ms(), expiry_ms].into_iter().flatten().min()
     }
 
@@ -266,23 +281,34 @@ impl Market {
         &self.scheduler
     }
 
+    /// A clock for this market and those that take its place.
+    pub fn clock(&self) -> MarketClock {
+        MarketClock::showing(self.scheduler.state().now_ms())
+    }
+
+    /// The moment as the market has it: its time never goes back, not even if the wall clock was set back while there was
+    /// no market.
+    fn moment(&self, now: Moment) -> Moment {
+        Moment { market_ms: now.market_ms.max(self.scheduler.state().now_ms()), ..now }
+    }
+
     /// Gives the scheduler an input and adds what it caused to `output`.
-    fn step(&mut self, now_ms: u64, input: Input, output: &mut Output) -> Result<(), Refusal> {
-        let step = self.scheduler.step(now_ms, input)?;
+    fn step(&mut self, now: Moment, input: Input, output: &mut Output) -> Result<(), Refusal> {
+        let step = self.scheduler.step(now.market_ms, input)?;
         self.journal_entries += step.records.len();
         for record in &step.records {
             output.journal.push(journal::encode(record));
             self.follow(&record.fact, output);
         }
         for effect in &step.effects {
-            self.announce(now_ms, effect, output);
+            self.announce(now, effect, output);
         }
         Ok(())
     }
 
     /// For inputs that the relay gives by itself: nobody is there to be told of a refusal, and there should be none.
-    fn step_surely(&mut self, now_ms: u64, input: Input, output: &mut Output) {
-        if let Err(refusal) = self.step(now_ms, input, output) {
+    fn step_surely(&mut self, now: Moment, input: Input, output: &mut Output) {
+        if let Err(refusal) = self.step(now, input, output) {
             tracing::warn!(%refusal, "the scheduler refused what the relay told it");
         }
     }
@@ -324,21 +350,21 @@ impl Market {
     }
 
     /// Drafts the event that tells of `effect`.
-    fn announce(&mut self, now_ms: u64, effect: &Effect, output: &mut Output) {
+    fn announce(&mut self, now: Moment, effect: &Effect, output: &mut Output) {
         let (request, created_at) = match effect {
             Effect::AnnounceLease { job, .. } => {
-                (self.uncommitted.request(&EventId(job.0), &*self.store), now_ms / 1_000)
+                (self.uncommitted.request(&EventId(job.0), &*self.store), now.wall_s())
             }
             Effect::AnnounceState { view } => {
-                (None, self.stamps.next(view, now_ms / 1_000, &*self.store, &self.keys.public()))
+                (None, self.stamps.next(view, now.wall_s(), &*self.store, &self.keys.public()))
             }
-            Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } => (None, now_ms / 1_000),
+            Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } => (None, now.wall_s()),
         };
         let state_of = match effect {
             Effect::AnnounceState { view } => Some(view.job),
             Effect::AnnounceLease { .. } | Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } => None,
         };
-        let draft = announce::draft(effect, request.as_deref());
+        let draft = announce::draft(effect, request.as_deref(), now);
         output.announcements.push(Announcement { draft, created_at, state_of });
     }
 
@@ -350,13 +376,13 @@ impl Market {
 
     /// Reads the adverts of every provider that has any. They may have changed while the relay was away, or have been
     /// imported.
-    fn restore_catalogue(&mut self, now_ms: u64, output: &mut Output) -> Result<(), StoreError> {
+    fn restore_catalogue(&mut self, now: Moment, output: &mut Output) -> Result<(), StoreError> {
         let rows = self.scheduler.state().providers().values();
         let known = rows.filter(|row| row.advert.is_some()).map(|row| Pubkey(row.id.0));
         let mut advertised: BTreeSet<Pubkey> = known.collect();
-        self.catalogue.load_all(&*self.store, now_ms / 1_000, self.config.max_providers, &mut advertised)?;
+        self.catalogue.load_all(&*self.store, now.wall_s(), self.config.max_providers, &mut advertised)?;
         for provider in advertised {
-            self.advertise(now_ms, &provider, output);
+            self.advertise(now, &provider, output);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use mercato_scheduler::{Dispatch, ProviderId, Request, Requirement};
 
+use super::clock::Moment;
 use super::requirement;
 use super::tag::{self, Malformed, Tags, shown};
 use crate::config::{self, MarketConfig};
@@ -19,7 +20,7 @@ pub enum Asked {
 }
 
 /// Reads a request; `own` is this relay's key.
-pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now_s: u64) -> Result<Asked, Malformed> {
+pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) -> Result<Asked, Malformed> {
     let tags = Tags::of(event);
     if !is_for(&tags, own)? {
         return Ok(Asked::Elsewhere);
@@ -31,11 +32,11 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now_s: u64) -> 
         providers: providers(&tags)?,
         dispatch: dispatch(&tags, config.dispatch)?,
         attempts: tags.only_whole("attempts")?,
-        deadline_ms: deadline_ms(&tags, event.expiration)?,
+        deadline_ms: deadline_ms(&tags, event.expiration)?.map(|wall_ms| now.to_market_ms(wall_ms)),
         ..Request::new(event.kind)
     };
     set_timeouts(&mut request, &tags)?;
-    let is_past = event.created_at.saturating_add(config.job_timeout_s) <= now_s;
+    let is_past = event.created_at.saturating_add(config.job_timeout_s) <= now.wall_s();
     Ok(if request.deadline_ms.is_none() && is_past { Asked::Past } else { Asked::Here(request) })
 }
 
@@ -66,7 +67,7 @@ fn dispatch(tags: &Tags, default: config::Dispatch) -> Result<Dispatch, Malforme
     }
 }
 
-/// The earlier of `deadline` and NIP-40's expiration: an event that is gone cannot be worked on.
+/// The earlier of `deadline` and NIP-40's expiration, both by the wall clock: an event that is gone cannot be worked on.
 fn deadline_ms(tags: &Tags, expiration_s: Option<u64>) -> Result<Option<u64>, Malformed> {
     let deadline_s: Option<u64> = tags.only_whole("deadline")?;
     let first_s = [deadline_s, expiration_s].into_iter().flatten().min();

@@ -1,6 +1,6 @@
 //! What is counted of the writer and of live delivery.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
@@ -33,6 +33,8 @@ pub struct WriterMeters {
     /// When the commit under way began, in milliseconds since `epoch`, from 1; 0 between commits.
     begun: AtomicU64,
     epoch: Instant,
+    /// Whether the last commit failed.
+    store_fails: AtomicBool,
 }
 
 impl Default for WriterMeters {
@@ -47,6 +49,7 @@ impl Default for WriterMeters {
             deliveries: Counter::default(),
             begun: AtomicU64::new(0),
             epoch: Instant::now(),
+            store_fails: AtomicBool::new(false),
         }
     }
 }
@@ -76,6 +79,16 @@ impl WriterMeters {
     /// It ended, well or not.
     pub fn end(&self) {
         self.begun.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the store takes no writes, as far as the last commit tells.
+    pub fn set_store_failing(&self, fails: bool) {
+        self.store_fails.store(fails, Ordering::Relaxed);
+    }
+
+    /// Whether the last commit failed.
+    pub fn is_store_failing(&self) -> bool {
+        self.store_fails.load(Ordering::Relaxed)
     }
 
     /// How long the commit under way has taken so far; zero when there is none.

@@ -7,7 +7,7 @@ use super::budget::{Budget, Share};
 use super::reconcile;
 use super::span::Span;
 use super::trees::Trees;
-use crate::clock::now_ms;
+use crate::clock::steady_ms;
 use crate::config::NegentropyConfig;
 use crate::connection::Connection;
 use crate::nostr::message;
@@ -33,7 +33,7 @@ pub struct Exchange {
 impl Exchange {
     /// Takes the turn for a message. False while one before it is not answered.
     pub fn begin_turn(&self) -> bool {
-        self.turn_ms.store(now_ms(), Ordering::Relaxed);
+        self.turn_ms.store(steady_ms(), Ordering::Relaxed);
         !self.busy.swap(true, Ordering::AcqRel)
     }
 
@@ -51,7 +51,7 @@ impl Exchange {
         let Some(span) = self.lock().as_ref().map(|(span, _)| span.clone()) else { return };
         let answered = reconcile::answer(&span, message, frame_bytes);
         // Before the client can have heard of it, and speak again.
-        self.turn_ms.store(now_ms(), Ordering::Relaxed);
+        self.turn_ms.store(steady_ms(), Ordering::Relaxed);
         self.busy.store(false, Ordering::Release);
         match answered {
             Ok(answer) => self.say(message::neg_msg(&self.subscription, &const_hex::encode(answer))),
@@ -135,8 +135,8 @@ impl Exchanges {
             subscription,
             connection: Arc::downgrade(connection),
             cancelled: Cancelled::default(),
-            opened_ms: now_ms(),
-            turn_ms: AtomicU64::new(now_ms()),
+            opened_ms: steady_ms(),
+            turn_ms: AtomicU64::new(steady_ms()),
             busy: AtomicBool::new(true),
             held: Mutex::default(),
         });
@@ -154,7 +154,7 @@ impl Exchanges {
         self.budget.used_bytes()
     }
 
-    /// Ends those whose clients have gone quiet.
+    /// Ends those whose clients have gone quiet, by the steady clock.
     pub fn sweep(&self, now_ms: u64) {
         let mut overdue = Vec::new();
         self.lock().retain(|exchange| match exchange.upgrade() {

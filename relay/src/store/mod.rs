@@ -162,6 +162,20 @@ pub fn unused_checkpoint(folder: &std::path::Path) -> Result<std::path::PathBuf,
     Ok(std::path::absolute(folder)?.join(format!("{CHECKPOINT}{}", const_hex::encode(random))))
 }
 
+/// Bytes that may still be written to the file system of `path`.
+pub fn free_bytes(path: &std::path::Path) -> Option<u64> {
+    let path = std::ffi::CString::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str())).ok()?;
+    let mut room = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` ends in a zero; the call fills the structure when it answers 0, and only then it is read.
+    let room = unsafe {
+        if libc::statvfs(path.as_ptr(), room.as_mut_ptr()) != 0 {
+            return None;
+        }
+        room.assume_init()
+    };
+    Some(room.f_bavail.saturating_mul(room.f_frsize))
+}
+
 /// How far the store is behind with its own housekeeping; all zero for one that does none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pressure {
@@ -277,6 +291,9 @@ pub trait Transaction {
 
     /// Drops every journal entry so far, those of this transaction included.
     fn clear_journal(&mut self) -> Result<(), StoreError>;
+
+    /// Has `commit` write even if there is nothing to, which tells whether the disk takes it.
+    fn touch(&mut self) {}
 
     /// Makes everything durable, then visible; says what came of it.
     fn commit(self: Box<Self>) -> Result<Changes, StoreError>;

@@ -109,7 +109,7 @@ impl World {
     pub fn wait_ms(&mut self, ms: u64) {
         let end_ms = self.now_ms + ms;
         let (mut events, mut deliveries) = (Vec::new(), Vec::new());
-        while let Some(due_ms) = self.market.next_deadline_ms().filter(|due_ms| *due_ms <= end_ms) {
+        while let Some(due_ms) = self.market.next_deadline_ms(self.now_ms).filter(|due_ms| *due_ms <= end_ms) {
             self.now_ms = self.now_ms.max(due_ms);
             let output = self.market.on_tick(self.now_ms);
             self.commit(None, output);

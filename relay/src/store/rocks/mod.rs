@@ -10,6 +10,7 @@ mod scan;
 mod transaction;
 mod upkeep;
 mod view;
+mod write;
 
 use std::fmt;
 use std::io;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use rocksdb::{ColumnFamily, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, WriteBatch};
 
 use super::super::keys::{
     self, ADDRESS, Address, DELETED, DeletedKey, EVENTS, IDS, Index, JOURNAL, META, META_COUNTERS,
@@ -33,6 +33,7 @@ pub struct RocksTransaction<'a> {
     /// How many events the store holds with this transaction's writes.
     events: u64,
     durable: bool,
+    is_touched: bool,
 }
 
 /// What this transaction has written so far, for the lookups that decide about its next event.
@@ -84,6 +85,7 @@ impl<'a> RocksTransaction<'a> {
             last_sequence: store.last_sequence.load(Ordering::Acquire),
             events: store.events.load(Ordering::Acquire),
             durable,
+            is_touched: false,
             writer,
         }
     }
@@ -293,16 +295,18 @@ impl Transaction for RocksTransaction<'_> {
         Ok(())
     }
 
+    fn touch(&mut self) {
+        self.is_touched = true;
+    }
+
     fn commit(mut self: Box<Self>) -> Result<Changes, StoreError> {
-        if self.batch.is_empty() {
+        if self.batch.is_empty() && !self.is_touched {
             return Ok(Changes::default());
         }
         let counters = [self.last_sequence.to_be_bytes(), self.events.to_be_bytes()].concat();
         self.batch.put_cf(self.families.meta, META_COUNTERS, counters);
-        let mut options = WriteOptions::default();
-        options.set_sync(self.durable);
         self.writer.batch_bytes = self.batch.size_in_bytes().min(MAX_BATCH_BYTES);
-        self.store.db.write_opt(std::mem::take(&mut self.batch), &options)?;
+        self.store.write(&self.batch, self.durable)?;
         for position in &self.overlay.removed {
             self.store.bodies.remove(position);
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{BottommostLevelCompaction, CompactOptions, properties};
 
-use super::super::StoreError;
+use super::super::{StoreError, free_bytes};
 use super::{RocksStore, options};
 
 impl RocksStore {
@@ -23,7 +23,11 @@ impl RocksStore {
         }
         // The call itself tells nothing.
         match self.background_faults() > faults {
-            true => Err(io::Error::other("the compaction failed, RocksDB's reason is in db/LOG").into()),
+            true => {
+                let free =
+                    free_bytes(self.path()).map_or_else(String::new, |free| format!(", {} MiB are free", free >> 20));
+                Err(io::Error::other(format!("the compaction failed{free}; RocksDB's reason is in db/LOG")).into())
+            }
             false => Ok(()),
         }
     }
@@ -33,7 +37,7 @@ impl RocksStore {
         Ok(Checkpoint::new(&self.db)?.create_checkpoint(folder)?)
     }
 
-    fn background_faults(&self) -> u64 {
+    pub(super) fn background_faults(&self) -> u64 {
         self.db.property_int_value(properties::BACKGROUND_ERRORS).ok().flatten().unwrap_or(0)
     }
 }
