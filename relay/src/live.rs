@@ -9,10 +9,11 @@ mod screen;
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 
 use self::screen::Screen;
 use crate::connection::Connection;
@@ -136,30 +137,30 @@ impl Live {
         // Nothing comes after the last sequence: it gets no event before it is posted everywhere.
         let (connection, screens) = (connection.clone(), Screen::of_all(&filters));
         let subscription = Subscription { connection, prefix, filters, screens, after: u64::MAX, stamp: 0 };
-        let slot = self.lock().enter(subscription);
+        let slot = self.change(|index| index.enter(subscription));
         for keys in keys.chunks(POSTINGS_AT_ONCE) {
-            let mut index = self.lock();
-            keys.iter().for_each(|key| index.postings.add(*key, slot));
+            self.change(|index| keys.iter().for_each(|key| index.postings.add(*key, slot)));
         }
-        let mut index = self.lock();
-        // What is delivered from here on finds it; what was delivered before had been committed.
-        let after = self.committed.load(Ordering::SeqCst);
-        if let Some(subscription) = index.subscription(slot) {
-            subscription.after = after;
-        }
+        let after = self.change(|index| {
+            // What is delivered from here on finds it; what was delivered before had been committed.
+            let after = self.committed.load(Ordering::SeqCst);
+            if let Some(subscription) = index.subscription(slot) {
+                subscription.after = after;
+            }
+            after
+        });
         (Slot(slot), after)
     }
 
     pub fn unsubscribe(&self, slot: Slot) {
-        let taken = self.lock().subscriptions.get_mut(slot.0 as usize).and_then(Option::take);
+        let taken = self.change(|index| index.subscriptions.get_mut(slot.0 as usize).and_then(Option::take));
         let Some(subscription) = taken else { return };
         self.open.fetch_sub(1, Ordering::SeqCst);
         for keys in self.keys_of_filters(&subscription.filters).chunks(POSTINGS_AT_ONCE) {
-            let mut index = self.lock();
-            keys.iter().for_each(|key| index.postings.remove(*key, slot.0));
+            self.change(|index| keys.iter().for_each(|key| index.postings.remove(*key, slot.0)));
         }
         // Only now may another have its place.
-        self.lock().free.push(slot.0);
+        self.change(|index| index.free.push(slot.0));
     }
 
     /// Hands each event, in order, to every subscription that matches. Returns how many were sent.
@@ -170,7 +171,7 @@ impl Live {
             let _gathering = Gathering::start();
             for publication in publications {
                 let keys = self.keys_of_event(&publication.view);
-                sent += self.lock().deliver(publication, &keys);
+                sent += self.index.lock().deliver(publication, &keys);
             }
         }
         sent
@@ -214,8 +215,13 @@ impl Live {
         own.into_iter().chain(tags).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Changes the index, and then lets whoever waits for it have it: clients that subscribe without a pause would otherwise
+    /// take it from each other, and nothing would be delivered meanwhile.
+    fn change<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
+        let mut index = self.index.lock();
+        let changed = change(&mut index);
+        MutexGuard::unlock_fair(index);
+        changed
     }
 }
 

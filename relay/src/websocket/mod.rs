@@ -38,7 +38,9 @@ use crate::session::{Action, Session};
 const GREETING_DELAY: Duration = Duration::from_millis(50);
 
 /// Messages of one client, each worth a signature check at most, before the others on its thread have their turn.
-const TURN: u32 = 8;
+const TURN: usize = 8;
+/// So many bytes of a message weigh as much as another message.
+const WEIGHT_BYTES: usize = 2_048;
 
 /// Serves one client until either side is done with the other. `early` is what came with the handshake.
 pub async fn serve<S>(
@@ -85,13 +87,16 @@ where
     let mut actions = Vec::new();
     let (mut greeted, mut ticks, mut streak) = (false, 0_u32, 0);
     loop {
-        let (session, shared) = (&mut reader.session, reader.shared);
+        let (session, shared, mut weight) = (&mut reader.session, reader.shared, 1);
         let mut hand_over = |message: Message<'_>| {
             if !std::mem::replace(&mut greeted, true) {
                 session.on_open(&mut actions);
             }
             match message {
-                Message::Text(text) => hear(shared, session, text, &mut actions),
+                Message::Text(text) => {
+                    weight += text.len() / WEIGHT_BYTES;
+                    hear(shared, session, text, &mut actions);
+                }
                 Message::Binary => session.on_binary(&mut actions),
             }
         };
@@ -121,8 +126,8 @@ where
                 return end;
             }
         }
-        streak += 1;
-        if streak == TURN {
+        streak += weight;
+        if streak >= TURN {
             streak = 0;
             tokio::task::yield_now().await;
         }
