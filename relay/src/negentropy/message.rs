@@ -124,12 +124,16 @@ impl<'a> Reader<'a> {
         let prefix = usize::try_from(self.varint()?).map_err(|_| FrameError::Prefix)?;
         let mut id = EventId([0; 32]);
         id.0.get_mut(..prefix).ok_or(FrameError::Prefix)?.copy_from_slice(self.take(prefix)?);
-        let place = Item { created_at, id };
-        if place < self.last {
+        // Behind the last moment there is no order of ids: our own end could not be told after one.
+        let bound = match created_at {
+            u64::MAX => Bound::END,
+            created_at => Bound { place: Item { created_at, id }, prefix },
+        };
+        if bound.place < self.last {
             return Err(FrameError::Order);
         }
-        self.last = place;
-        Ok(Bound { place, prefix })
+        self.last = bound.place;
+        Ok(bound)
     }
 
     fn varint(&mut self) -> Result<u64, FrameError> {
@@ -284,6 +288,9 @@ mod tests {
         for (bytes, error) in cases {
             assert_eq!(all(bytes).err(), Some(error), "{bytes:x?}");
         }
+        // The end is the end, whatever id is told with it.
+        let ends = all(&[VERSION, 0, 1, 9, 0, 0, 0, 0]).unwrap();
+        assert!(ends.iter().all(|range| range.end == Bound::END));
         // The same second, with a lower id.
         assert_eq!(all(&[VERSION, 2, 1, 9, 0, 1, 1, 8, 0]).err(), Some(FrameError::Order));
     }

@@ -1,5 +1,6 @@
 //! What became of the events, counted and told.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::cli::progress::Progress;
@@ -7,6 +8,8 @@ use crate::nostr::EventId;
 
 /// Faulty lines that are told one by one, unless all rejections are asked for.
 const FAULTS_SHOWN: u64 = 20;
+/// Reasons that are counted apart; a plugin may have as many as it likes.
+const REASONS: usize = 20;
 
 /// The count so far.
 #[derive(Debug, Default)]
@@ -15,6 +18,8 @@ pub struct Tally {
     pub duplicates: u64,
     refused: u64,
     faulty: u64,
+    /// Why valid events are not kept, and how many.
+    reasons: BTreeMap<String, u64>,
     show_all: bool,
 }
 
@@ -35,6 +40,9 @@ impl Tally {
     /// A valid event that is not kept.
     pub fn refused(&mut self, line: u64, id: &EventId, reason: &str, progress: &Progress) {
         self.refused += 1;
+        if self.reasons.len() < REASONS || self.reasons.contains_key(reason) {
+            *self.reasons.entry(reason.to_owned()).or_default() += 1;
+        }
         if self.show_all {
             progress.print(&format!("line {line}: {id}: {reason}"));
         }
@@ -45,6 +53,9 @@ impl Tally {
         let unsaid = self.faulty.saturating_sub(FAULTS_SHOWN);
         if unsaid > 0 && !self.show_all {
             progress.print(&format!("and {unsaid} more lines; --show-rejected shows all"));
+        }
+        for (reason, count) in &self.reasons {
+            progress.print(&format!("{count} not kept: {reason}"));
         }
     }
 }

@@ -79,7 +79,8 @@ impl<'a> Reader<'a> {
             remove(into, &path);
             return Ok(());
         }
-        let value = self.sum(depth)?;
+        // A dotted name stands for so many sections in each other.
+        let value = self.sum(depth.saturating_add(path.len() as u32 - 1))?;
         let line = self.line();
         put(into, &path, value, append).map_err(|what| SyntaxError { what, line })
     }
@@ -441,6 +442,8 @@ mod tests {
         }
         assert!(parse(&"a{".repeat(1_000)).is_err());
         assert!(parse(&format!("a={}", "[".repeat(1_000))).is_err());
+        assert!(parse(&format!("{}={}1{}", ["a"; 9].join("."), "{a=".repeat(7), "}".repeat(7))).is_ok());
+        assert!(parse(&format!("{}={}1{}", ["a"; 9].join("."), "{a=".repeat(8), "}".repeat(8))).is_err());
     }
 
     fn json_value() -> impl Strategy<Value = Value> {
