@@ -190,11 +190,17 @@ async fn full_and_free_again(disk: &Disk) -> anyhow::Result<()> {
     ensure!((1..10).contains(&lines), "{lines} errors in the log for {refused} refusals");
 
     disk.free()?;
+    let begun = Instant::now();
+    // By itself: who goes by this sends nothing before.
+    while status(&relay, "/ready").await? != 200 {
+        ensure!(begun.elapsed() < RECOVERY, "it is not ready again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (count, waited) = (acknowledged.len(), begun.elapsed());
+    eprintln!("{count} events acknowledged, {refused} refused; ready again after {waited:?}");
     let fresh = note(&keys, 9_999, 64);
-    let waited = publish_at_last(&mut client, &fresh).await?;
-    eprintln!("{} events acknowledged, {refused} refused; events are taken again after {waited:?}", acknowledged.len());
+    publish_at_last(&mut client, &fresh).await?;
     acknowledged.push(fresh.id);
-    ensure!(status(&relay, "/ready").await? == 200, "it is ready again");
     publish_at_last(&mut provider.client, &result).await.context("the lease is still the provider's")?;
     ensure!(customer.told_of_result(KIND).await?.id == result.id, "the customer hears of it");
     ensure!(customer.state(&own, &job).await?.value("status") == Some("succeeded"), "the job is done");
@@ -223,12 +229,14 @@ async fn full_at_the_start(disk: &Disk) -> anyhow::Result<()> {
     let mut client = Client::connect(&relay).await?;
     let acknowledged = fill_up(&mut client, &Keys::generate()).await?;
     disk.fill()?;
-    relay.kill()?;
+    relay.stop().context("a stop needs no space")?;
     for _ in 0..3 {
         // Never half: it serves what it has, or says that it cannot.
         match relay.restart() {
             Ok(()) => {
-                check_served(&mut Client::connect(&relay).await?, &acknowledged).await?;
+                let mut client = Client::connect(&relay).await?;
+                check_served(&mut client, &acknowledged).await?;
+                client.publish(&Draft::note("once more").sign(&Keys::generate())).await?;
                 relay.kill()?;
             }
             Err(error) => {
