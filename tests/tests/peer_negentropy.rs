@@ -306,19 +306,24 @@ async fn a_link_of_both_ways_is_in_sync_when_both_have_caught_up() -> anyhow::Re
                 turned.notified().await;
                 return Ok(());
             }
-            let mut offered = Vec::new();
+            let (mut offered, mut answers) = (Vec::new(), false);
             loop {
                 let message = tokio::select! {
                     message = hear(&mut socket) => message?,
                     () = answered.notified() => {
-                        for id in std::mem::take(&mut offered) {
-                            say(&mut socket, json!(["OK", id, true, ""])).await?;
-                        }
-                        continue;
+                        answers = true;
+                        json!([])
                     }
                 };
+                if message[0] == "EVENT" {
+                    offered.push(message[1]["id"].clone());
+                }
+                if answers {
+                    for id in std::mem::take(&mut offered) {
+                        say(&mut socket, json!(["OK", id, true, ""])).await?;
+                    }
+                }
                 match message[0].as_str() {
-                    Some("EVENT") => offered.push(message[1]["id"].clone()),
                     Some("REQ") => say(&mut socket, json!(["EOSE", message[1]])).await?,
                     Some("NEG-OPEN") => say(&mut socket, json!(["NEG-MSG", message[1], claim::ids([])])).await?,
                     Some("NEG-CLOSE") => down.notify_one(),
