@@ -2,12 +2,13 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-use super::{cpu, shares, weighted_mean};
-use crate::Error;
+use super::{shares, weighted_mean};
+use crate::ops::weighted_sum::cpu;
+use crate::{Dense, Error, Isa, Plan};
 
 fn mean(updates: &[Vec<f32>], weights: &[f32]) -> Result<Vec<f32>, Error> {
     let mut out = vec![f32::NAN; updates.first().map_or(0, Vec::len)];
-    weighted_mean(&borrow(updates), weights, &mut out)?;
+    weighted_mean(&Dense::new(&borrow(updates))?, weights, &mut out, &Plan::default())?;
     Ok(out)
 }
 
@@ -64,13 +65,13 @@ proptest! {
 
     #[test]
     fn the_bits_are_those_of_the_formula_on_every_path((updates, weights) in round()) {
-        let shares = shares(&weights).unwrap();
+        let shares = shares(updates.len(), &weights).unwrap();
         let expected: Vec<u32> = (0..updates[0].len())
             .map(|coordinate| chain(updates.iter().map(|update| update[coordinate]), &shares).to_bits())
             .collect();
-        for path in paths() {
+        for isa in Isa::available() {
             let mut out = vec![f32::NAN; expected.len()];
-            prop_assert!(path(&borrow(&updates), &shares, &mut out));
+            prop_assert!(cpu::weighted_sum(isa, &borrow(&updates), &shares, &mut out));
             prop_assert_eq!(&bits(&out), &expected);
         }
     }
@@ -91,18 +92,6 @@ proptest! {
 /// The formula of the module's documentation, read literally.
 fn chain(values: impl Iterator<Item = f32>, shares: &[f32]) -> f32 {
     values.zip(shares).fold(0.0, |sum, (value, share)| share.mul_add(value, sum))
-}
-
-type Path = fn(&[&[f32]], &[f32], &mut [f32]) -> bool;
-
-fn paths() -> Vec<Path> {
-    let mut paths: Vec<Path> = vec![cpu::weighted_sum, cpu::weighted_sum_portable];
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-        // SAFETY: the processor has the features that the function is compiled for.
-        paths.push(|updates, shares, out| unsafe { cpu::weighted_sum_fma(updates, shares, out) });
-    }
-    paths
 }
 
 /// Computed with exact rational arithmetic; the last three differ in a build that rounds the product by itself.
