@@ -11,6 +11,7 @@
 //! - `ops/<rule>/mod.rs`: the mathematics of one rule, its contract, and the checks at its door;
 //! - `ops/<rule>/cpu.rs`: the same formula as code, where a rule looks at coordinates. Rules that weigh whole updates
 //!   are `n × n` work over the Gram matrix and end in `ops/weighted_sum`;
+//! - `validate/`: what is wrong with single updates;
 //! - `isa.rs`, `lanes.rs`: the same source compiled for what the processor has;
 //! - `error.rs`: why a kernel refuses its input.
 //!
@@ -35,6 +36,7 @@ mod lanes;
 pub mod ops;
 mod plan;
 mod updates;
+pub mod validate;
 
 pub use error::Error;
 pub use gram::Gram;
@@ -42,6 +44,7 @@ pub use isa::Isa;
 pub use ops::bulyan::bulyan;
 pub use ops::centered_clipping::centered_clipping;
 pub use ops::clipping::clipping;
+pub use ops::contra::Contra;
 pub use ops::fltrust::fltrust;
 pub use ops::geometric_median::geometric_median;
 pub use ops::krum::{krum, multi_krum};

@@ -3,6 +3,7 @@
 pub mod bulyan;
 pub mod centered_clipping;
 pub mod clipping;
+pub mod contra;
 pub mod fltrust;
 pub mod geometric_median;
 pub mod krum;

@@ -5,7 +5,7 @@ use mercato_kernels::*;
 /// A rule with the least demanding parameters that the number of updates admits.
 pub type Rule = fn(&dyn Updates, &mut [f32], &Plan) -> Result<(), Error>;
 
-pub const RULES: [(&str, Rule); 14] = [
+pub const RULES: [(&str, Rule); 15] = [
     ("weighted mean", |updates, out, plan| weighted_mean(updates, &weights(updates.count()), out, plan)),
     ("median", |updates, out, plan| median(updates, out, plan)),
     ("trimmed mean", |updates, out, plan| trimmed_mean(updates, (updates.count() - 1) / 3, out, plan)),
@@ -28,6 +28,10 @@ pub const RULES: [(&str, Rule); 14] = [
         centered_clipping(&Gram::of(updates, plan)?, 3, 1.5)?.apply(updates, out, plan)
     }),
     ("fltrust", |updates, out, plan| fltrust(&Gram::of(updates, plan)?)?.apply(updates, out, plan)),
+    ("contra", |updates, out, plan| {
+        let contra = Contra { k: 1, threshold: 0.9, delta: 0.1 };
+        contra.weigh(&Gram::of(updates, plan)?, &mut vec![0.5; updates.count()])?.apply(updates, out, plan)
+    }),
     ("nnm + geometric median", |updates, out, plan| {
         let gram = Gram::of(updates, plan)?;
         let mixing = Mixing::new(&gram, updates.count() / 4)?;
