@@ -1,6 +1,6 @@
 //! Times each rule beside the memory bandwidth of the machine: `cargo run --release -p mercato-kernels --example bench`.
 //!
-//! Arguments: shapes such as `16x10000000`; without any, the two of `docs/benchmarks.md`. What is printed is the least
+//! Arguments: shapes such as `16x10000000`; without any, `16x10000000` and `64x1000000`. What is printed is the least
 //! of several runs: neighbours on the machine only ever make a run slower.
 
 use std::hint::black_box;
@@ -54,12 +54,31 @@ fn measure(n: usize, d: usize, threads: NonZeroUsize) {
 }
 
 fn rules<'a>(updates: &'a Dense<'a>) -> Vec<(&'static str, Work<'a>)> {
-    let f = (updates.count() - 3) / 4;
+    let n = updates.count();
+    let f = (n - 3) / 4;
     vec![
-        ("mean", Box::new(|out, plan| weighted_mean(updates, &vec![1.0; updates.count()], out, plan))),
+        ("mean", Box::new(move |out, plan| weighted_mean(updates, &vec![1.0; n], out, plan))),
         ("median", Box::new(|out, plan| median(updates, out, plan))),
         ("trimmed mean", Box::new(move |out, plan| trimmed_mean(updates, f, out, plan))),
         ("gram", Box::new(|_, plan| Gram::of(updates, plan).map(drop))),
+        (
+            "multi-krum",
+            Box::new(move |out, plan| multi_krum(&Gram::of(updates, plan)?, f, n - f)?.apply(updates, out, plan)),
+        ),
+        ("bulyan", Box::new(move |out, plan| bulyan(updates, &Gram::of(updates, plan)?, f, out, plan).map(drop))),
+        (
+            "geometric median",
+            Box::new(move |out, plan| {
+                geometric_median(&Gram::of(updates, plan)?, &vec![1.0; n], 0.1, 8)?.apply(updates, out, plan)
+            }),
+        ),
+        (
+            "nnm + median",
+            Box::new(move |out, plan| {
+                let mixing = Mixing::new(&Gram::of(updates, plan)?, f)?;
+                median(&mixing.of(updates, plan.isa), out, plan)
+            }),
+        ),
     ]
 }
 

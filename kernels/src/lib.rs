@@ -12,6 +12,7 @@
 //! - `ops/<rule>/cpu.rs`: the same formula as code, where a rule looks at coordinates. Rules that weigh whole updates
 //!   are `n × n` work over the Gram matrix and end in `ops/weighted_sum`;
 //! - `validate/`: what is wrong with single updates;
+//! - `format/`: updates as files, decoded where they are accumulated;
 //! - `isa.rs`, `lanes.rs`: the same source compiled for what the processor has;
 //! - `error.rs`: why a kernel refuses its input.
 //!
@@ -30,6 +31,7 @@
 
 mod columns;
 mod error;
+pub mod format;
 mod gram;
 mod isa;
 mod lanes;

@@ -212,7 +212,8 @@ fn identical_updates_are_at_distance_zero_and_are_what_comes_out() {
 
 #[test]
 fn a_promise_that_cannot_be_kept_is_refused() {
-    let check = |n: usize, call: &dyn Fn(&Dense, &Gram, &mut [f32]) -> Result<(), Error>, accepted: bool| {
+    type Call<'a> = &'a dyn Fn(&Dense, &Gram, &mut [f32]) -> Result<(), Error>;
+    let check = |n: usize, call: Call, accepted: bool| {
         let updates = updates(n, 5, 1);
         let rows = borrow(&updates);
         let dense = Dense::new(&rows).unwrap();

@@ -123,7 +123,7 @@ mod tests {
         random.chain(runs).collect()
     }
 
-    fn check(len: usize, sort: impl Fn(&mut Vec<Portable>)) {
+    fn check(len: usize, sort: impl Fn(&mut [Portable])) {
         for sequence in zeros_and_ones(len) {
             let mut values: Vec<Portable> =
                 sequence.iter().map(|&bit| Portable::splat(f32::from(u8::from(bit)))).collect();
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    fn sorted<const N: usize>(values: &mut Vec<Portable>) {
+    fn sorted<const N: usize>(values: &mut [Portable]) {
         let mut array: [Portable; N] = std::array::from_fn(|at| values[at]);
         sort(&mut array);
         values.copy_from_slice(&array);
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn networks_of_any_size_sort() {
         for len in (1..13).chain([31, 33, 65, 100]) {
-            check(len, |values| sort_any(values));
+            check(len, sort_any);
         }
     }
 }

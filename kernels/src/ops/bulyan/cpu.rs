@@ -29,8 +29,8 @@ impl Pick for Nearest {
         for (column, register) in columns.iter_mut().zip(&sorted[low..]) {
             register.store(column);
         }
-        for lane in 0..L::WIDTH {
-            out[lane] = mean_around_median(columns, lane, self.kept);
+        for (lane, value) in out.iter_mut().enumerate().take(L::WIDTH) {
+            *value = mean_around_median(columns, lane, self.kept);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::lanes::{Lanes, WIDEST};
 
 pub(super) fn median(isa: Isa, rows: &[&[f32]], out: &mut [f32]) -> bool {
     // Not a field of one type: how many registers are asked for decides which comparisons are left out.
-    if rows.len() % 2 == 0 { columns::pick(isa, rows, out, Even) } else { columns::pick(isa, rows, out, Odd) }
+    if rows.len().is_multiple_of(2) { columns::pick(isa, rows, out, Even) } else { columns::pick(isa, rows, out, Odd) }
 }
 
 #[derive(Clone, Copy)]
