@@ -136,6 +136,8 @@ mod x86 {
 
                 #[inline(always)]
                 unsafe fn load(values: *const f32) -> Self {
+                    // More updates than the processor follows by itself are read side by side.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(values.wrapping_add(128).cast()) };
                     unsafe { Self($add($load(values), $zero())) }
                 }
 

@@ -86,3 +86,31 @@ fn what_is_not_finite_is_named_by_every_rule_and_plan() {
         }
     }
 }
+
+/// The formula of `gram.rs`, read literally. Aggregates round to `f32`, which would hide most of what goes wrong here.
+fn product(a: &[f32], b: &[f32]) -> f64 {
+    let segment = |(a, b): (&[f32], &[f32])| {
+        let mut lanes = [0.0_f64; 8];
+        for (j, (a, b)) in a.iter().zip(b).enumerate() {
+            lanes[j % 8] += f64::from(*a) * f64::from(*b);
+        }
+        let [a, b, c, d, e, f, g, h] = lanes;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    };
+    a.chunks(65_536).zip(b.chunks(65_536)).map(segment).fold(0.0, |sum, segment| sum + segment)
+}
+
+#[test]
+fn the_gram_matrix_has_the_bits_of_its_formula_however_the_work_is_cut() {
+    for (n, d) in [(1, 3), (5, 150_001), (9, 70_000), (66, 1003)] {
+        let updates = updates(n, d, 17);
+        let rows = borrow(&updates);
+        let dense = Dense::new(&rows).unwrap();
+        let expected: Vec<u64> = rows.iter().flat_map(|a| rows.iter().map(|b| product(a, b).to_bits())).collect();
+        for plan in plans().into_iter().filter(|plan| plan.tile.get() > 8 || d < 2000) {
+            let gram = Gram::of(&dense, &plan).unwrap();
+            let found: Vec<u64> = (0..n * n).map(|at| gram.product(at / n, at % n).to_bits()).collect();
+            assert_eq!(found, expected, "{n} x {d} with {plan:?}");
+        }
+    }
+}
