@@ -194,6 +194,8 @@ struct Other {
     wire: Wire,
     /// What it holds: it may have taken other events.
     twin: Store,
+    /// Every event it was given.
+    offered: BTreeMap<String, Event>,
     asked: usize,
     unexplained: usize,
     /// By kind of difference: how often, and one example.
@@ -205,7 +207,14 @@ impl Other {
     async fn connect(history: &[Event]) -> anyhow::Result<Option<Self>> {
         let Ok(url) = std::env::var("MERCATO_TWIN_URL") else { return Ok(None) };
         let wire = Wire::connect(&url).await?;
-        let mut other = Self { wire, twin: Store::default(), asked: 0, unexplained: 0, differences: BTreeMap::new() };
+        let mut other = Self {
+            wire,
+            twin: Store::default(),
+            offered: BTreeMap::new(),
+            asked: 0,
+            unexplained: 0,
+            differences: BTreeMap::new(),
+        };
         other.publish(history).await?;
         Ok(Some(other))
     }
@@ -215,15 +224,26 @@ impl Other {
         noted.0 += 1;
     }
 
+    /// What it says to an event may differ for good reasons; what it has of them all afterwards is what it is held to.
     async fn publish(&mut self, events: &[Event]) -> anyhow::Result<()> {
         let verdicts = self.wire.publish(events).await?;
         for (event, (accepted, text)) in events.iter().zip(verdicts) {
+            self.offered.insert(event.id.clone(), event.clone());
             let fate = accepted.then(|| self.twin.insert(event));
             if fate.is_none_or(|fate| matches!(fate, Fate::Replaced | Fate::Deleted)) {
                 let what: String = text.chars().take(40).collect();
                 self.differs(format!("{fate:?} by its twin: {what}"), event.to_json().to_string());
             }
         }
+        let ids: Vec<&String> = self.offered.keys().collect();
+        let questions: Vec<Vec<Value>> = ids.chunks(100).map(|ids| vec![json!({ "ids": ids })]).collect();
+        let answers = self.wire.ask(&questions).await?;
+        self.wire.close(questions.len()).await?;
+        let mut held = BTreeSet::new();
+        for answer in answers {
+            held.extend(answer.stored.map_err(|text| anyhow::anyhow!("ids are refused: {text}"))?);
+        }
+        self.twin.events = self.offered.values().filter(|event| held.contains(&event.id)).cloned().collect();
         Ok(())
     }
 

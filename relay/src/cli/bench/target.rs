@@ -8,7 +8,7 @@ use super::client::RelayUrl;
 use super::process;
 
 /// How long a relay may take to come to rest.
-const SETTLING: Duration = Duration::from_secs(30);
+const SETTLING: Duration = Duration::from_secs(120);
 /// How long it is looked at, and what part of a core it may use then.
 const GLANCE: Duration = Duration::from_millis(500);
 const QUIET: f64 = 0.05;
