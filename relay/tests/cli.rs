@@ -194,9 +194,11 @@ fn rejections_are_told_on_request() {
         assert_eq!(told[0], format!("line 2: {}: replaced", older.id));
         assert_eq!(told[1], format!("line 3: {}: ephemeral", ephemeral.id));
         assert!(told[2].starts_with(&format!("line 5: {}: invalid: event too large", large.id)), "{told:?}");
-        // The same added up, for who does not ask for every line.
-        assert_eq!(told[3], "1 not kept: ephemeral");
-        assert_eq!(told[5], "1 not kept: replaced");
+        assert_eq!(told.len(), 3);
+        // Added up for who does not ask for every line.
+        let said = world.feed(&["import"], &lines.join("\n"));
+        let told: Vec<&str> = said.err.lines().collect();
+        assert_eq!((told[0], told[2]), ("1 not kept: ephemeral", "1 not kept: replaced"));
     };
     check(&World::new());
     let world = World::new();

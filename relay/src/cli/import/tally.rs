@@ -50,8 +50,11 @@ impl Tally {
 
     /// Says what was left unsaid.
     pub fn close(&self, progress: &Progress) {
+        if self.show_all {
+            return;
+        }
         let unsaid = self.faulty.saturating_sub(FAULTS_SHOWN);
-        if unsaid > 0 && !self.show_all {
+        if unsaid > 0 {
             progress.print(&format!("and {unsaid} more lines; --show-rejected shows all"));
         }
         for (reason, count) in &self.reasons {
