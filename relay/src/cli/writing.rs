@@ -78,7 +78,8 @@ pub struct StoreWriter {
     /// The relay's public address.
     url: String,
     handle: WriterHandle,
-    thread: JoinHandle<()>,
+    /// `None` once it has been waited for.
+    thread: Option<JoinHandle<()>>,
     runtime: Runtime,
 }
 
@@ -89,7 +90,14 @@ impl StoreWriter {
         let upkeep = Upkeep { max_pending: WINDOW, sweeper: None, followers: Vec::new() };
         let (handle, thread) = writer::start(store.clone(), None, Arc::default(), live, upkeep)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        Ok(Self { store, limits: config.limits.clone(), url: config.relay.url.clone(), handle, thread, runtime })
+        Ok(Self {
+            store,
+            limits: config.limits.clone(),
+            url: config.relay.url.clone(),
+            handle,
+            thread: Some(thread),
+            runtime,
+        })
     }
 
     fn import(&self, events: Vec<Event>) -> anyhow::Result<Vec<Answer>> {
@@ -124,9 +132,22 @@ impl StoreWriter {
         outcome
     }
 
-    fn finish(self) -> anyhow::Result<()> {
-        self.runtime.block_on(self.handle.stop());
-        self.thread.join().map_err(|_| anyhow!("the writer did not end well"))?;
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.end()?;
         Ok(self.store.sync()?)
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        self.runtime.block_on(self.handle.stop());
+        thread.join().map_err(|_| anyhow!("the writer did not end well"))
+    }
+}
+
+impl Drop for StoreWriter {
+    /// Also who gives up waits for the writer: RocksDB aborts a process that ends while its threads are at work.
+    fn drop(&mut self) {
+        // Why it gave up has been told.
+        let _ = self.end();
     }
 }
