@@ -80,11 +80,12 @@ impl Gram {
 
     /// Squares of finite `f32` cannot overflow an `f64`, so a norm that is not finite has one cause only.
     fn refuse_not_finite(&self, updates: &dyn Updates) -> Result<(), Error> {
-        if (0..self.n).all(|i| self.product(i, i).is_finite()) {
-            return Ok(());
-        }
-        let (update, coordinate) = first_not_finite(updates)?.expect("a norm is not finite");
-        Err(Error::NotFinite { update, coordinate })
+        let Some(broken) = (0..self.n).find(|i| !self.product(*i, *i).is_finite()) else { return Ok(()) };
+        Err(match first_not_finite(updates)? {
+            Some((update, coordinate)) => Error::NotFinite { update, coordinate },
+            // A file may be written over between the two readings.
+            None => Error::Unreadable { update: broken, reason: "it changed while it was read".to_owned() },
+        })
     }
 
     /// How many updates there are.
