@@ -2,7 +2,8 @@
 
 use crate::id::{JobId, ProviderId};
 use crate::index::Index;
-use crate::job::{Job, Phase};
+use crate::effect::End;
+use crate::job::{Job, Stage};
 use crate::lease::Lease;
 use crate::matching::is_feasible;
 use crate::provider::Provider;
@@ -10,6 +11,7 @@ use crate::record::{Fact, Record};
 use crate::request::Dispatch;
 use crate::scheduler::Scheduler;
 use crate::state::State;
+use crate::validation::Verdict;
 use std::collections::BTreeSet;
 
 type Check = Result<(), String>;
@@ -60,6 +62,10 @@ impl State {
                 self.check_job(*job)?;
                 self.check_provider(*provider)
             }
+            Fact::Submitted { job, provider, .. } => {
+                self.check_job(*job)?;
+                self.check_provider(*provider)
+            }
             Fact::Ended { job, provider, .. } => {
                 self.check_job(*job)?;
                 provider.map_or(Ok(()), |provider| self.check_provider(provider))
@@ -92,16 +98,13 @@ impl State {
         };
         hold(job.id == id, || format!("{id:?} is filed under a wrong id"))?;
         hold(job.arrival < self.next_arrival, || format!("{id:?} has a future arrival"))?;
-        let used = job.attempts.len() + usize::from(job.lease().is_some());
-        let granted = usize::try_from(job.terms.attempts).unwrap_or(usize::MAX);
+        let (used, granted) = (job.granted(), job.terms.attempts);
         hold(used <= granted, || format!("{id:?} used {used} of {granted} attempts"))?;
         check_attempts(job)?;
-        check_dispatch(job)?;
+        check_submissions(job)?;
+        check_stage(job)?;
         check_deadlines(job)?;
-        match job.lease() {
-            Some(lease) => self.check_lease(job, lease),
-            None => Ok(()),
-        }
+        job.leases.iter().try_for_each(|lease| self.check_lease(job, lease))
     }
 
     /// The invariants of one provider; a forgotten one has none.
@@ -114,8 +117,8 @@ impl State {
         };
         hold(row.id == id, || format!("{id:?} is filed under a wrong id"))?;
         row.leases.iter().try_for_each(|job| {
-            let holder = self.jobs.get(job).and_then(Job::lease).map(|lease| lease.provider);
-            hold(holder == Some(id), || format!("{id:?} counts a lease on {job:?} that it does not hold"))
+            let lease = self.jobs.get(job).and_then(|job| job.lease_of(id));
+            hold(lease.is_some(), || format!("{id:?} counts a lease on {job:?} that it does not hold"))
         })
     }
 
@@ -126,10 +129,12 @@ impl State {
             return Err(format!("the leaseholder of {id:?} is not known"));
         };
         hold(holder.leases.contains(&id), || format!("the lease on {id:?} takes no slot"))?;
-        hold(!job.has_tried(lease.provider), || format!("{id:?} is leased to one who failed it"))?;
+        let past = job.attempts.iter().any(|attempt| attempt.provider == lease.provider);
+        hold(!past, || format!("{id:?} is leased to one who failed it"))?;
+        let delivered = job.submissions.iter().any(|submission| submission.provider == lease.provider);
+        hold(!delivered, || format!("{id:?} is leased to one who delivered"))?;
         hold(job.admits(lease.provider), || format!("{id:?} is leased to one it does not name"))?;
         hold(lease.number < self.next_lease, || format!("{id:?} has a future lease"))?;
-        hold(lease.attempt == job.next_attempt(), || format!("{id:?} miscounts its attempts"))?;
         let in_grace = lease.grace_until_ms.is_some();
         hold(!(in_grace && holder.is_online()), || format!("{id:?} waits for one who is online"))
     }
@@ -138,8 +143,7 @@ impl State {
         let (mut leases, mut arrivals) = (BTreeSet::new(), BTreeSet::new());
         for job in self.jobs.values() {
             hold(arrivals.insert(job.arrival), || format!("{:?} shares its arrival", job.id))?;
-            let past = job.attempts.iter().map(|attempt| attempt.lease);
-            for number in past.chain(job.lease().map(|lease| lease.number)) {
+            for (_, number) in numbers(job) {
                 hold(leases.insert(number), || format!("lease {number} was granted twice"))?;
                 hold(number < self.next_lease, || format!("lease {number} is in the future"))?;
             }
@@ -147,9 +151,9 @@ impl State {
         Ok(())
     }
 
-    /// Whether no queued job could be leased right now. Looks at every pair.
+    /// Whether no job that wants a lease could have one right now. Looks at every pair.
     fn check_settled(&self) -> Check {
-        for job in self.jobs.values().filter(|job| job.phase == Phase::Queued) {
+        for job in self.jobs.values().filter(|job| job.wanted() > 0) {
             let served = |provider: &&Provider| is_feasible(job, provider);
             if let Some(provider) = self.providers.values().find(served) {
                 return Err(format!("{:?} waits although {:?} is free", job.id, provider.id));
@@ -159,37 +163,72 @@ impl State {
     }
 }
 
-fn check_attempts(job: &Job) -> Check {
-    let id = job.id;
-    let numbered = job.attempts.iter().zip(1..).all(|(attempt, number)| attempt.number == number);
-    hold(numbered, || format!("{id:?} has a gap in its attempts"))?;
-    let last = job.lease().map(|lease| lease.number);
-    let numbers: Vec<u64> = job.attempts.iter().map(|attempt| attempt.lease).chain(last).collect();
-    hold(numbers.is_sorted_by(|one, two| one < two), || format!("{id:?} went back to an old lease"))
+/// Every lease that was granted, as (attempt, number), in the order of the attempts.
+fn numbers(job: &Job) -> Vec<(u32, u64)> {
+    let past = job.attempts.iter().map(|attempt| (attempt.number, attempt.lease));
+    let live = job.leases.iter().map(|lease| (lease.attempt, lease.number));
+    let in_time = job.submissions.iter().filter(|submission| !submission.late);
+    let delivered = in_time.filter_map(|submission| Some((submission.attempt, submission.lease?)));
+    let mut numbers: Vec<_> = past.chain(live).chain(delivered).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
-fn check_dispatch(job: &Job) -> Check {
-    let fits = match (&job.phase, job.request.dispatch) {
-        (Phase::Ended { .. }, Dispatch::Leased | Dispatch::Open) => true,
-        (Phase::Open, dispatch) => dispatch == Dispatch::Open,
-        (Phase::Queued | Phase::Leased { .. } | Phase::Running { .. } | Phase::AwaitingPayment { .. }, dispatch) => {
-            dispatch == Dispatch::Leased
-        }
+fn check_attempts(job: &Job) -> Check {
+    let id = job.id;
+    let granted = numbers(job);
+    let numbered = granted.iter().zip(1..).all(|((attempt, _), number)| *attempt == number);
+    hold(numbered, || format!("{id:?} has a gap in its attempts"))?;
+    hold(granted.is_sorted_by(|(_, one), (_, two)| one < two), || format!("{id:?} went back to an old lease"))?;
+    hold(job.leases.is_sorted_by(|one, two| one.number < two.number), || format!("{id:?} shuffled its leases"))?;
+    let holders: BTreeSet<_> = job.leases.iter().map(|lease| lease.provider).collect();
+    hold(holders.len() == job.leases.len(), || format!("{id:?} is leased twice to one provider"))
+}
+
+fn check_submissions(job: &Job) -> Check {
+    let id = job.id;
+    let by: BTreeSet<_> = job.submissions.iter().map(|submission| submission.provider).collect();
+    hold(by.len() == job.submissions.len(), || format!("{id:?} has two results of one provider"))?;
+    let late = job.submissions.iter().filter(|submission| submission.late);
+    for submission in late {
+        let past = job.attempts.iter().any(|attempt| Some(attempt.lease) == submission.lease);
+        hold(past, || format!("{id:?} has a late result without a lease"))?;
+    }
+    let decided = job.submissions.iter().any(|submission| submission.verdict.is_some());
+    hold(!(decided && job.is_open()), || format!("{id:?} is decided and goes on"))?;
+    hold(!job.is_open() || job.quorum().is_none(), || format!("{id:?} has its quorum and goes on"))?;
+    hold(!job.is_open() || !job.is_hopeless(), || format!("{id:?} goes on without hope"))
+}
+
+fn check_stage(job: &Job) -> Check {
+    let id = job.id;
+    let leased = !job.leases.is_empty() || !job.attempts.is_empty();
+    hold(!leased || job.request.dispatch == Dispatch::Leased, || format!("{id:?} is open to all and leased"))?;
+    let winner = match &job.stage {
+        Stage::Active => return Ok(()),
+        Stage::Ended { end: End::Succeeded { result }, provider, .. } => Some((*provider, *result)),
+        Stage::Ended { end: End::Failed | End::Cancelled | End::Expired, .. } => None,
     };
-    hold(fits, || format!("{:?} is in a phase of the other dispatch", job.id))
+    hold(job.leases.is_empty(), || format!("{id:?} has ended and is leased"))?;
+    let passed = job.submissions.iter().filter(|submission| submission.verdict == Some(Verdict::Pass));
+    let Some((provider, result)) = winner else {
+        return hold(passed.count() == 0, || format!("{id:?} passed a result and did not succeed"));
+    };
+    let quorum = usize::try_from(job.request.quorum).unwrap_or(usize::MAX);
+    hold(passed.clone().count() >= quorum, || format!("{id:?} succeeded without a quorum"))?;
+    let accepted = passed.clone().any(|one| one.result == result && Some(one.provider) == provider);
+    hold(accepted, || format!("{id:?} accepted a result that did not pass"))
 }
 
 /// No deadline of a lease lies beyond the job's.
 fn check_deadlines(job: &Job) -> Check {
     let whole_ms = job.terms.deadline_ms;
-    let within = match &job.phase {
-        Phase::Queued | Phase::Open => true,
-        Phase::Leased { accept_by_ms, .. } => *accept_by_ms <= whole_ms,
-        Phase::Running { run_by_ms, heartbeat_by_ms, .. } => {
-            *run_by_ms <= whole_ms && heartbeat_by_ms.is_none_or(|by_ms| by_ms <= whole_ms)
+    let beyond = job.leases.iter().find(|lease| lease.last_deadline_ms() > whole_ms);
+    hold(beyond.is_none(), || format!("{:?} has a deadline beyond its own", job.id))?;
+    match &job.stage {
+        Stage::Ended { at_ms, forget_at_ms, .. } => {
+            hold(at_ms <= forget_at_ms, || format!("{:?} is forgotten before it ended", job.id))
         }
-        Phase::AwaitingPayment { pay_by_ms, .. } => *pay_by_ms <= whole_ms,
-        Phase::Ended { at_ms, forget_at_ms, .. } => at_ms <= forget_at_ms,
-    };
-    hold(within, || format!("{:?} has a deadline beyond its own", job.id))
+        Stage::Active => Ok(()),
+    }
 }

@@ -30,6 +30,8 @@ pub struct Config {
     pub attempts_default: u32,
     /// The most leases that a job may use up; also bounds the history kept with it.
     pub attempts_max: u32,
+    /// The most replicas that a job may ask for.
+    pub replicas_max: u32,
     /// Slots of a provider whose advert does not say.
     pub default_slots: u32,
     /// The most slots that count, whatever an advert says.
@@ -63,6 +65,7 @@ impl Default for Config {
             seen_resolution_ms: 30 * SECOND,
             attempts_default: 5,
             attempts_max: 16,
+            replicas_max: 8,
             default_slots: 1,
             slots_max: 1_024,
             jobs_max: 100_000,
@@ -86,6 +89,8 @@ impl Config {
             (self.job_timeout_ms <= self.job_timeout_max_ms, "job_timeout_ms must not exceed job_timeout_max_ms"),
             (self.attempts_default > 0, "attempts_default must not be 0"),
             (self.attempts_default <= self.attempts_max, "attempts_default must not exceed attempts_max"),
+            (self.replicas_max > 0, "replicas_max must not be 0"),
+            (self.replicas_max <= self.attempts_max, "replicas_max must not exceed attempts_max"),
             (self.default_slots <= self.slots_max, "default_slots must not exceed slots_max"),
             (self.ended_max > 0, "ended_max must not be 0"),
         ];

@@ -2,6 +2,7 @@
 
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::lease::Reason;
+use crate::validation::Verdict;
 use serde::{Deserialize, Serialize};
 
 /// How a job ended.
@@ -33,6 +34,8 @@ pub enum Status {
     Running,
     /// The leaseholder waits for money.
     AwaitingPayment,
+    /// Results are in, and none has its quorum; another provider is to decide.
+    Validating,
     /// Ended with a result.
     Succeeded,
     /// Ended without one.
@@ -52,12 +55,26 @@ impl Status {
             Status::Leased => "leased",
             Status::Running => "running",
             Status::AwaitingPayment => "awaiting-payment",
+            Status::Validating => "validating",
             Status::Succeeded => "succeeded",
             Status::Failed => "failed",
             Status::Cancelled => "cancelled",
             Status::Expired => "expired",
         }
     }
+}
+
+/// A live lease as the public sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseView {
+    /// Its fencing number.
+    pub number: u64,
+    /// Who holds it.
+    pub provider: ProviderId,
+    /// Which attempt at the job it is.
+    pub attempt: u32,
+    /// When the next thing must have happened: its next deadline, at most the job's.
+    pub expires_at_ms: u64,
 }
 
 /// A job as the public sees it.
@@ -71,18 +88,20 @@ pub struct JobView {
     pub kind: u16,
     /// Where it stands.
     pub status: Status,
-    /// The leaseholder, or who delivered.
+    /// The holder of the oldest live lease, or who delivered, or else held the last lease.
     pub provider: Option<ProviderId>,
-    /// The live lease's number.
-    pub lease: Option<u64>,
+    /// Live leases, by number.
+    pub leases: Vec<LeaseView>,
     /// Leases granted so far.
     pub attempt: u32,
-    /// When the next thing must have happened: the lease's next deadline, at most the job's. `None` after the end.
-    pub expires_at_ms: Option<u64>,
     /// When the whole job must have ended.
     pub deadline_ms: u64,
-    /// What the leaseholder waits for, in millisatoshi.
+    /// What a leaseholder waits for, in millisatoshi.
     pub amount_msat: Option<u64>,
+    /// Providers that are to work on it at a time, and how many of them must agree.
+    pub replicas: (u32, u32),
+    /// Results that came in.
+    pub results: u32,
     /// The accepted result.
     pub result: Option<ResultId>,
 }
@@ -124,7 +143,22 @@ pub enum Effect {
         /// Why it is over.
         reason: Reason,
     },
-    /// A job is over. Told to customer and provider.
+    /// A result was judged, because several were compared; before the end of its job.
+    AnnounceVerdict {
+        /// The job.
+        job: JobId,
+        /// Who delivered.
+        provider: ProviderId,
+        /// The result.
+        result: ResultId,
+        /// What is decided.
+        verdict: Verdict,
+        /// How many results are in the quorum.
+        agreed: u32,
+        /// How many were compared.
+        results: u32,
+    },
+    /// A job is over. Told to customer and providers.
     AnnounceEnd {
         /// Which job.
         job: JobId,
@@ -134,8 +168,10 @@ pub enum Effect {
         provider: Option<ProviderId>,
         /// How it ended.
         end: End,
-        /// Why each attempt before failed, in order.
+        /// Why each attempt that did not bring the result failed, in order.
         reasons: Vec<(u32, ProviderId, Reason)>,
+        /// When results were compared: each of them, and what was decided about it, if anything.
+        judged: Vec<(ProviderId, ResultId, Option<Verdict>)>,
     },
     /// The public state of a job changed; once for each job and step, after everything else. A heartbeat that only
     /// moves `expires_at_ms` is not told.

@@ -1,7 +1,7 @@
 //! What makes the next thing to do quick to find: derived from jobs and providers, never stored.
 
 use crate::id::{CustomerId, JobId, ProviderId};
-use crate::job::{Job, Phase};
+use crate::job::{Job, Stage};
 use crate::provider::{Presence, Provider};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Index {
     /// The next deadline of each open job.
     pub deadlines: BTreeSet<(u64, JobId)>,
-    /// Queued jobs by kind, in order of arrival.
+    /// Jobs that want a lease by kind, in order of arrival.
     pub queues: BTreeMap<u16, BTreeMap<u64, JobId>>,
     /// Ended jobs by the time to forget them, then by the time they ended.
     pub ended: BTreeSet<(u64, u64, JobId)>,
@@ -38,15 +38,14 @@ pub(crate) struct JobKeys {
 
 impl JobKeys {
     pub fn of(job: &Job) -> Self {
-        let (queue, ended_ms) = match &job.phase {
-            Phase::Queued => (Some((job.request.kind, job.arrival)), None),
-            Phase::Ended { at_ms, forget_at_ms, .. } => (None, Some((*forget_at_ms, *at_ms))),
-            Phase::Open | Phase::Leased { .. } | Phase::Running { .. } | Phase::AwaitingPayment { .. } => (None, None),
+        let ended_ms = match &job.stage {
+            Stage::Ended { at_ms, forget_at_ms, .. } => Some((*forget_at_ms, *at_ms)),
+            Stage::Active => None,
         };
         Self {
             id: job.id,
-            deadline_ms: job.next_deadline().map(|(at_ms, _)| at_ms),
-            queue,
+            deadline_ms: job.next_deadline().map(|due| due.at_ms),
+            queue: (job.wanted() > 0).then_some((job.request.kind, job.arrival)),
             ended_ms,
             open_of: job.is_open().then_some(job.customer),
         }

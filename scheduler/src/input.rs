@@ -3,6 +3,7 @@
 use crate::advert::Advert;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::request::Request;
+use crate::validation::Answer;
 
 /// What a provider says about a job it works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub enum Input {
         result: ResultId,
         /// The result's kind.
         kind: u16,
+        /// What is compared, when the job [compares](crate::Job::compares); else not looked at.
+        answer: Answer,
     },
     /// The customer takes the request back.
     Cancel {

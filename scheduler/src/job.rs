@@ -1,9 +1,10 @@
-//! A job: its request, where it stands, and the leases it used up.
+//! A job: its request, where it stands, its leases and its results.
 
 use crate::effect::{End, JobView, Status};
-use crate::id::{CustomerId, JobId, ProviderId, ResultId};
-use crate::lease::{Attempt, Lease};
+use crate::id::{CustomerId, JobId, ProviderId};
+use crate::lease::{Attempt, Lease, Phase};
 use crate::request::{Dispatch, Request};
+use crate::validation::{Group, Submission};
 use serde::{Deserialize, Serialize};
 
 /// What the scheduler grants a request: its wishes, cut to the operator's bounds. Times in milliseconds.
@@ -23,61 +24,22 @@ pub struct Terms {
     pub deadline_ms: u64,
 }
 
-/// Where a job stands.
+/// Where a job stands. How far its leases have come, they know themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Phase {
-    /// Waits for an eligible provider.
-    Queued,
-    /// Everybody may answer.
-    Open,
-    /// The leaseholder has not said anything yet.
-    Leased {
-        /// The live lease.
-        lease: Lease,
-        /// It must have said something by then.
-        accept_by_ms: u64,
-    },
-    /// The leaseholder works.
-    Running {
-        /// The live lease.
-        lease: Lease,
-        /// It must have delivered by then.
-        run_by_ms: u64,
-        /// It must have said something by then.
-        heartbeat_by_ms: Option<u64>,
-    },
-    /// The leaseholder waits for money.
-    AwaitingPayment {
-        /// The live lease.
-        lease: Lease,
-        /// How much, in millisatoshi.
-        amount_msat: Option<u64>,
-        /// The customer must have paid by then.
-        pay_by_ms: u64,
-        /// What is left of the run when it goes on.
-        run_left_ms: u64,
-    },
+pub enum Stage {
+    /// It is open: it waits for providers, or they work on it.
+    Active,
     /// Over.
     Ended {
         /// How.
         end: End,
-        /// Who delivered, or else the last leaseholder.
+        /// Who delivered the accepted result, or else the last leaseholder.
         provider: Option<ProviderId>,
         /// When.
         at_ms: u64,
         /// Remembered until then.
         forget_at_ms: u64,
     },
-}
-
-impl Phase {
-    /// Where a job begins.
-    pub(crate) fn first(dispatch: Dispatch) -> Self {
-        match dispatch {
-            Dispatch::Leased => Phase::Queued,
-            Dispatch::Open => Phase::Open,
-        }
-    }
 }
 
 /// A job.
@@ -95,10 +57,14 @@ pub struct Job {
     pub arrival: u64,
     /// When it arrived.
     pub arrived_ms: u64,
-    /// Leases that are over without a result of their own, oldest first; at most `terms.attempts`.
+    /// Live leases, by number.
+    pub leases: Vec<Lease>,
+    /// Leases that are over without a result of their own, in the order in which they ended; at most `terms.attempts`.
     pub attempts: Vec<Attempt>,
+    /// Results that came in, in their order, at most one of each leaseholder.
+    pub submissions: Vec<Submission>,
     /// Where it stands.
-    pub phase: Phase,
+    pub stage: Stage,
 }
 
 /// Which deadline of a job comes next. In the order in which they win a tie.
@@ -118,15 +84,26 @@ pub enum Deadline {
     Pay,
 }
 
+/// The next deadline of a job. The earliest sorts first, then by sort, then the older lease's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When.
+    pub at_ms: u64,
+    /// Which.
+    pub deadline: Deadline,
+    /// Of which lease; `None`: the whole job's.
+    pub lease: Option<u64>,
+}
+
 /// What a provider is to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing<'a> {
-    /// It holds the live lease.
+    /// It holds a live lease.
     Holder(&'a Lease),
+    /// It delivered a result that was taken.
+    Delivered(&'a Submission),
     /// It held a lease that is over.
     Past(&'a Attempt),
-    /// It delivered the accepted result.
-    Winner,
     /// It never held a lease.
     Stranger,
 }
@@ -139,103 +116,120 @@ impl Job {
 
     /// How it ended.
     pub fn end(&self) -> Option<&End> {
-        match &self.phase {
-            Phase::Ended { end, .. } => Some(end),
-            Phase::Queued
-            | Phase::Open
-            | Phase::Leased { .. }
-            | Phase::Running { .. }
-            | Phase::AwaitingPayment { .. } => None,
+        match &self.stage {
+            Stage::Ended { end, .. } => Some(end),
+            Stage::Active => None,
         }
     }
 
-    /// The live lease.
-    pub fn lease(&self) -> Option<&Lease> {
-        match &self.phase {
-            Phase::Leased { lease, .. } | Phase::Running { lease, .. } | Phase::AwaitingPayment { lease, .. } => {
-                Some(lease)
-            }
-            Phase::Queued | Phase::Open | Phase::Ended { .. } => None,
-        }
+    /// The live lease of this number.
+    pub fn lease(&self, number: u64) -> Option<&Lease> {
+        self.leases.iter().find(|lease| lease.number == number)
     }
 
-    pub(crate) fn lease_mut(&mut self) -> Option<&mut Lease> {
-        match &mut self.phase {
-            Phase::Leased { lease, .. } | Phase::Running { lease, .. } | Phase::AwaitingPayment { lease, .. } => {
-                Some(lease)
-            }
-            Phase::Queued | Phase::Open | Phase::Ended { .. } => None,
-        }
+    /// The live lease of this provider.
+    pub fn lease_of(&self, provider: ProviderId) -> Option<&Lease> {
+        self.leases.iter().find(|lease| lease.provider == provider)
     }
 
-    /// The next deadline of an open job and when it is.
-    pub fn next_deadline(&self) -> Option<(u64, Deadline)> {
-        let (lease, own, second) = match &self.phase {
-            Phase::Queued | Phase::Open => (None, None, None),
-            Phase::Leased { lease, accept_by_ms } => (Some(lease), Some((*accept_by_ms, Deadline::Accept)), None),
-            Phase::Running { lease, run_by_ms, heartbeat_by_ms } => (
-                Some(lease),
-                Some((*run_by_ms, Deadline::Run)),
-                heartbeat_by_ms.map(|by_ms| (by_ms, Deadline::Heartbeat)),
-            ),
-            Phase::AwaitingPayment { lease, pay_by_ms, .. } => (Some(lease), Some((*pay_by_ms, Deadline::Pay)), None),
-            Phase::Ended { .. } => return None,
+    /// The next deadline of an open job.
+    pub fn next_deadline(&self) -> Option<Due> {
+        if !self.is_open() {
+            return None;
+        }
+        let of_lease = |lease: &Lease| {
+            let (at_ms, deadline) = lease.next_deadline();
+            Due { at_ms, deadline, lease: Some(lease.number) }
         };
-        let whole = Some((self.terms.deadline_ms, Deadline::Job));
-        let grace = lease.and_then(|lease| lease.grace_until_ms).map(|by_ms| (by_ms, Deadline::Grace));
-        [whole, grace, own, second].into_iter().flatten().min()
+        let whole = Due { at_ms: self.terms.deadline_ms, deadline: Deadline::Job, lease: None };
+        self.leases.iter().map(of_lease).chain([whole]).min()
     }
 
     /// What this provider is to the job.
     pub fn standing(&self, provider: ProviderId) -> Standing<'_> {
-        if let Some(lease) = self.lease().filter(|lease| lease.provider == provider) {
+        if let Some(lease) = self.lease_of(provider) {
             return Standing::Holder(lease);
         }
-        if let Some(attempt) = self.attempts.iter().find(|attempt| attempt.provider == provider) {
-            return Standing::Past(attempt);
+        if let Some(submission) = self.submissions.iter().find(|submission| submission.provider == provider) {
+            return Standing::Delivered(submission);
         }
-        match &self.phase {
-            Phase::Ended { end: End::Succeeded { .. }, provider: Some(winner), .. } if *winner == provider => {
-                Standing::Winner
-            }
-            Phase::Queued
-            | Phase::Open
-            | Phase::Leased { .. }
-            | Phase::Running { .. }
-            | Phase::AwaitingPayment { .. }
-            | Phase::Ended { .. } => Standing::Stranger,
+        match self.attempts.iter().find(|attempt| attempt.provider == provider) {
+            Some(attempt) => Standing::Past(attempt),
+            None => Standing::Stranger,
         }
     }
 
-    /// Whether it waits for its leaseholder to come back.
-    pub(crate) fn is_in_grace(&self) -> bool {
-        self.lease().is_some_and(|lease| lease.grace_until_ms.is_some())
+    /// Whether results are compared before one is accepted.
+    pub fn compares(&self) -> bool {
+        self.request.quorum > 1
     }
 
-    /// Sets or lifts the grace of the live lease.
-    pub(crate) fn set_grace(&mut self, until_ms: Option<u64>) {
-        if let Some(lease) = self.lease_mut() {
+    /// Leases granted so far: each is live, over, or brought a result in time.
+    pub fn granted(&self) -> u32 {
+        let in_time = self.submissions.iter().filter(|submission| submission.lease.is_some() && !submission.late);
+        count(self.leases.len() + self.attempts.len() + in_time.count())
+    }
+
+    /// The number of the next attempt, from 1.
+    pub fn next_attempt(&self) -> u32 {
+        self.granted().saturating_add(1)
+    }
+
+    fn attempts_left(&self) -> u32 {
+        self.terms.attempts.saturating_sub(self.granted())
+    }
+
+    /// How many of the results agree at most.
+    fn agreed(&self) -> u32 {
+        match self.submissions.len() {
+            0 => 0,
+            _ => count(self.largest_group().map_or(0, |group| group.size())),
+        }
+    }
+
+    fn largest_group(&self) -> Option<Group> {
+        self.request.validate.largest_group(&self.submissions)
+    }
+
+    /// How many more leases it would take now: enough for all replicas, and enough for a quorum if every provider that
+    /// is asked agrees with the largest group.
+    pub fn wanted(&self) -> u32 {
+        if !self.is_open() || self.request.dispatch == Dispatch::Open {
+            return 0;
+        }
+        let (results, live) = (count(self.submissions.len()), count(self.leases.len()));
+        let missing = self.request.quorum.saturating_sub(self.agreed());
+        let target = self.request.replicas.max(results.saturating_add(missing));
+        target.saturating_sub(results.saturating_add(live)).min(self.attempts_left())
+    }
+
+    /// Whether no quorum can come any more, even if everybody who is left agrees.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        let possible = self.agreed().saturating_add(count(self.leases.len())).saturating_add(self.attempts_left());
+        possible < self.request.quorum
+    }
+
+    /// The results on which a quorum agrees.
+    pub fn quorum(&self) -> Option<Group> {
+        self.largest_group().filter(|group| count(group.size()) >= self.request.quorum)
+    }
+
+    /// Sets or lifts the grace of a provider's lease.
+    pub(crate) fn set_grace(&mut self, provider: ProviderId, until_ms: Option<u64>) {
+        for lease in self.leases.iter_mut().filter(|lease| lease.provider == provider) {
             lease.grace_until_ms = until_ms;
         }
     }
 
-    /// Moves the live lease's own deadlines to no earlier than this, within the job's.
+    /// Moves the leases' own deadlines to no earlier than this, within the job's.
     pub(crate) fn extend_to(&mut self, at_ms: u64) {
         let at_ms = at_ms.min(self.terms.deadline_ms);
-        match &mut self.phase {
-            Phase::Leased { accept_by_ms, .. } => *accept_by_ms = at_ms.max(*accept_by_ms),
-            Phase::Running { run_by_ms, heartbeat_by_ms, .. } => {
-                *run_by_ms = at_ms.max(*run_by_ms);
-                *heartbeat_by_ms = heartbeat_by_ms.map(|by_ms| at_ms.max(by_ms));
-            }
-            Phase::AwaitingPayment { pay_by_ms, .. } => *pay_by_ms = at_ms.max(*pay_by_ms),
-            Phase::Queued | Phase::Open | Phase::Ended { .. } => {}
-        }
+        self.leases.iter_mut().for_each(|lease| lease.extend_to(at_ms));
     }
 
-    /// Whether this provider had its chance.
+    /// Whether this provider has or had its chance.
     pub fn has_tried(&self, provider: ProviderId) -> bool {
-        self.attempts.iter().any(|attempt| attempt.provider == provider)
+        self.standing(provider) != Standing::Stranger
     }
 
     /// Whether the request lets this provider hold a lease.
@@ -243,69 +237,69 @@ impl Job {
         self.request.providers.is_empty() || self.request.providers.contains(&provider)
     }
 
-    /// The number of the next attempt, from 1.
-    pub fn next_attempt(&self) -> u32 {
-        u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
-    }
-
-    /// Leases granted so far when none is live. The one that brought the result is not among `attempts`, unless it
-    /// was late.
-    fn last_attempt(&self) -> u32 {
-        match &self.phase {
-            Phase::Ended { end: End::Succeeded { .. }, provider: Some(winner), .. }
-                if self.request.dispatch == Dispatch::Leased && !self.has_tried(*winner) =>
-            {
-                self.next_attempt()
-            }
-            Phase::Queued
-            | Phase::Open
-            | Phase::Leased { .. }
-            | Phase::Running { .. }
-            | Phase::AwaitingPayment { .. }
-            | Phase::Ended { .. } => self.next_attempt() - 1,
-        }
+    /// Who held the lease that was granted last, of those that are over.
+    pub(crate) fn last_holder(&self) -> Option<ProviderId> {
+        let past = self.attempts.iter().map(|attempt| (attempt.number, attempt.provider));
+        let delivered = self.submissions.iter().map(|submission| (submission.attempt, submission.provider));
+        past.chain(delivered).max().map(|(_, provider)| provider)
     }
 
     /// The job as the public sees it.
     pub fn view(&self) -> JobView {
-        let lease = self.lease();
-        let (amount_msat, result, winner) = self.payment_and_result();
+        let waiting = self.leases.iter().find_map(|lease| match lease.phase {
+            Phase::AwaitingPayment { amount_msat, .. } => amount_msat,
+            Phase::Offered { .. } | Phase::Running { .. } => None,
+        });
+        let (result, last) = match &self.stage {
+            Stage::Active => (None, None),
+            Stage::Ended { end: End::Succeeded { result }, provider, .. } => (Some(*result), *provider),
+            Stage::Ended { end: End::Failed | End::Cancelled | End::Expired, provider, .. } => (None, *provider),
+        };
         JobView {
             job: self.id,
             customer: self.customer,
             kind: self.request.kind,
             status: self.status(),
-            provider: lease.map(|lease| lease.provider).or(winner),
-            lease: lease.map(|lease| lease.number),
-            attempt: lease.map_or_else(|| self.last_attempt(), |lease| lease.attempt),
-            expires_at_ms: self.next_deadline().map(|(at_ms, _)| at_ms),
+            provider: self.leases.first().map(|lease| lease.provider).or(last),
+            leases: self.leases.iter().map(|lease| lease.view(self.terms.deadline_ms)).collect(),
+            attempt: self.granted(),
             deadline_ms: self.terms.deadline_ms,
-            amount_msat,
+            amount_msat: waiting,
+            replicas: (self.request.replicas, self.request.quorum),
+            results: count(self.submissions.len()),
             result,
         }
     }
 
-    /// Where it stands, in one word.
+    /// Where it stands, in one word: that of the lease which has come furthest.
     pub fn status(&self) -> Status {
-        match &self.phase {
-            Phase::Queued => Status::Queued,
-            Phase::Open => Status::Open,
-            Phase::Leased { .. } => Status::Leased,
-            Phase::Running { .. } => Status::Running,
-            Phase::AwaitingPayment { .. } => Status::AwaitingPayment,
-            Phase::Ended { end: End::Succeeded { .. }, .. } => Status::Succeeded,
-            Phase::Ended { end: End::Failed, .. } => Status::Failed,
-            Phase::Ended { end: End::Cancelled, .. } => Status::Cancelled,
-            Phase::Ended { end: End::Expired, .. } => Status::Expired,
+        match &self.stage {
+            Stage::Ended { end: End::Succeeded { .. }, .. } => Status::Succeeded,
+            Stage::Ended { end: End::Failed, .. } => Status::Failed,
+            Stage::Ended { end: End::Cancelled, .. } => Status::Cancelled,
+            Stage::Ended { end: End::Expired, .. } => Status::Expired,
+            Stage::Active => self.active_status(),
         }
     }
 
-    fn payment_and_result(&self) -> (Option<u64>, Option<ResultId>, Option<ProviderId>) {
-        match &self.phase {
-            Phase::AwaitingPayment { amount_msat, .. } => (*amount_msat, None, None),
-            Phase::Ended { end: End::Succeeded { result }, provider, .. } => (None, Some(*result), *provider),
-            Phase::Ended { end: End::Failed | End::Cancelled | End::Expired, provider, .. } => (None, None, *provider),
-            Phase::Queued | Phase::Open | Phase::Leased { .. } | Phase::Running { .. } => (None, None, None),
+    fn active_status(&self) -> Status {
+        let has = |is: fn(&Phase) -> bool| self.leases.iter().any(|lease| is(&lease.phase));
+        if has(|phase| matches!(phase, Phase::Running { .. })) {
+            Status::Running
+        } else if has(|phase| matches!(phase, Phase::AwaitingPayment { .. })) {
+            Status::AwaitingPayment
+        } else if !self.leases.is_empty() {
+            Status::Leased
+        } else if self.request.dispatch == Dispatch::Open {
+            Status::Open
+        } else if self.submissions.is_empty() {
+            Status::Queued
+        } else {
+            Status::Validating
         }
     }
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }

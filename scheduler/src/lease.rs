@@ -1,13 +1,15 @@
-//! A lease: one provider's exclusive right to a job, for a while.
+//! A lease: one provider's right to work on a job, for a while.
 
+use crate::effect::LeaseView;
 use crate::id::ProviderId;
+use crate::job::Deadline;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Bytes kept of a provider's own words.
 pub const REASON_MAX: usize = 256;
 
-/// A live lease.
+/// A live lease. A replicated job has several at a time, of different providers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// Fencing number: unique over all jobs, and only grows.
@@ -20,6 +22,77 @@ pub struct Lease {
     pub since_ms: u64,
     /// The holder is disconnected and must be back by then.
     pub grace_until_ms: Option<u64>,
+    /// How far it has come.
+    pub phase: Phase,
+}
+
+/// How far a lease has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// The leaseholder has not said anything yet.
+    Offered {
+        /// It must have said something by then.
+        accept_by_ms: u64,
+    },
+    /// The leaseholder works.
+    Running {
+        /// It must have delivered by then.
+        run_by_ms: u64,
+        /// It must have said something by then.
+        heartbeat_by_ms: Option<u64>,
+    },
+    /// The leaseholder waits for money.
+    AwaitingPayment {
+        /// How much, in millisatoshi.
+        amount_msat: Option<u64>,
+        /// The customer must have paid by then.
+        pay_by_ms: u64,
+        /// What is left of the run when it goes on.
+        run_left_ms: u64,
+    },
+}
+
+impl Lease {
+    /// The next deadline of this lease and when it is.
+    pub fn next_deadline(&self) -> (u64, Deadline) {
+        let own = match self.phase {
+            Phase::Offered { accept_by_ms } => (accept_by_ms, Deadline::Accept),
+            Phase::Running { run_by_ms, heartbeat_by_ms } => {
+                let run = (run_by_ms, Deadline::Run);
+                heartbeat_by_ms.map_or(run, |by_ms| run.min((by_ms, Deadline::Heartbeat)))
+            }
+            Phase::AwaitingPayment { pay_by_ms, .. } => (pay_by_ms, Deadline::Pay),
+        };
+        self.grace_until_ms.map_or(own, |by_ms| own.min((by_ms, Deadline::Grace)))
+    }
+
+    /// The lease as the public sees it; the job ends by `whole_ms`.
+    pub(crate) fn view(&self, whole_ms: u64) -> LeaseView {
+        let (at_ms, _) = self.next_deadline();
+        let (number, provider, attempt) = (self.number, self.provider, self.attempt);
+        LeaseView { number, provider, attempt, expires_at_ms: at_ms.min(whole_ms) }
+    }
+
+    /// The latest of its own deadlines.
+    pub(crate) fn last_deadline_ms(&self) -> u64 {
+        match self.phase {
+            Phase::Offered { accept_by_ms } => accept_by_ms,
+            Phase::Running { run_by_ms, heartbeat_by_ms } => heartbeat_by_ms.map_or(run_by_ms, |ms| ms.max(run_by_ms)),
+            Phase::AwaitingPayment { pay_by_ms, .. } => pay_by_ms,
+        }
+    }
+
+    /// Moves its own deadlines to no earlier than this.
+    pub(crate) fn extend_to(&mut self, at_ms: u64) {
+        match &mut self.phase {
+            Phase::Offered { accept_by_ms } => *accept_by_ms = at_ms.max(*accept_by_ms),
+            Phase::Running { run_by_ms, heartbeat_by_ms } => {
+                *run_by_ms = at_ms.max(*run_by_ms);
+                *heartbeat_by_ms = heartbeat_by_ms.map(|by_ms| at_ms.max(by_ms));
+            }
+            Phase::AwaitingPayment { pay_by_ms, .. } => *pay_by_ms = at_ms.max(*pay_by_ms),
+        }
+    }
 }
 
 /// A lease that is over.
@@ -54,6 +127,10 @@ pub enum Reason {
     Unpaid,
     /// An earlier leaseholder delivered after all.
     LateResultWon,
+    /// Enough others agreed before this one delivered.
+    QuorumReached,
+    /// It delivered, and too few agreed on any result.
+    NoQuorum,
     /// The customer cancelled the job.
     Cancelled,
     /// The whole job ran out of time.
@@ -70,7 +147,8 @@ impl Reason {
         Reason::Error(words)
     }
 
-    /// Whether it counts against the provider. A late winner, a cancelled, unpaid or expired job counts against nobody.
+    /// Whether it counts against the provider. A late winner, a quorum without it, none at all, a cancelled, unpaid or
+    /// expired job count against nobody.
     pub fn blames_provider(&self) -> bool {
         match self {
             Reason::AcceptTimeout
@@ -78,7 +156,12 @@ impl Reason {
             | Reason::HeartbeatTimeout
             | Reason::Disconnected
             | Reason::Error(_) => true,
-            Reason::Unpaid | Reason::LateResultWon | Reason::Cancelled | Reason::Expired => false,
+            Reason::Unpaid
+            | Reason::LateResultWon
+            | Reason::QuorumReached
+            | Reason::NoQuorum
+            | Reason::Cancelled
+            | Reason::Expired => false,
         }
     }
 
@@ -92,6 +175,8 @@ impl Reason {
             Reason::Error(_) => "error",
             Reason::Unpaid => "unpaid",
             Reason::LateResultWon => "late-result-won",
+            Reason::QuorumReached => "quorum-reached",
+            Reason::NoQuorum => "no-quorum",
             Reason::Cancelled => "cancelled",
             Reason::Expired => "expired",
         }
@@ -108,6 +193,8 @@ impl fmt::Display for Reason {
             Reason::Error(words) => write!(f, "the provider gave up: {words}"),
             Reason::Unpaid => f.write_str("the customer did not pay in time"),
             Reason::LateResultWon => f.write_str("an earlier provider delivered after all"),
+            Reason::QuorumReached => f.write_str("enough other providers agreed on a result"),
+            Reason::NoQuorum => f.write_str("too few providers agreed on any result"),
             Reason::Cancelled => f.write_str("the customer cancelled the job"),
             Reason::Expired => f.write_str("the job ran out of time"),
         }

@@ -36,14 +36,16 @@
 //! | `state` | the tables, and `apply`, the only function that changes them |
 //! | `index` | what makes the next thing to do quick to find |
 //! | `matching` | who is feasible, and who is chosen: the formula |
-//! | `wake` | which queued jobs deserve another look |
+//! | `validation` | when two results agree, and which one a quorum stands behind |
+//! | `wake` | which waiting jobs deserve another look |
 //! | `check` | the invariants |
 //! | `input`, `record`, `effect`, `refusal` | what goes in and comes out |
 //! | `job`, `lease`, `provider`, `request`, `advert`, `id`, `config` | the nouns |
 //!
 //! # Invariants
 //!
-//! A job has at most one live lease. A lease number is never used twice, and only grows. A refusal changes nothing. Only
+//! A job has at most as many live leases as it wants results, each of another provider. Nobody delivers twice. Where results are
+//! compared, none is accepted without a quorum of distinct providers, and each is the word of one who held a lease. A lease number is never used twice, and only grows. A refusal changes nothing. Only
 //! `apply` changes the state, and the state does not depend on the configuration. A queued job that somebody could take waits for
 //! no more than the next step. Every table, list and text has a bound, and every step does a bounded amount of work
 //! (except the two that touch everybody: `Restarted` and a checkpoint).
@@ -67,15 +69,16 @@ mod request;
 mod scheduler;
 mod state;
 mod turn;
+mod validation;
 mod wake;
 
 pub use advert::{Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value};
 pub use config::Config;
-pub use effect::{Effect, End, JobView, Status};
+pub use effect::{Effect, End, JobView, LeaseView, Status};
 pub use id::{CustomerId, JobId, ProviderId, ResultId};
 pub use input::{Feedback, Input};
-pub use job::{Deadline, Job, Phase, Standing, Terms};
-pub use lease::{Attempt, Lease, REASON_MAX, Reason};
+pub use job::{Deadline, Due, Job, Stage, Standing, Terms};
+pub use lease::{Attempt, Lease, Phase, REASON_MAX, Reason};
 pub use matching::{seed, splitmix64};
 pub use provider::{Presence, Provider};
 pub use record::{Fact, Record};
@@ -83,3 +86,6 @@ pub use refusal::{Flaw, Refusal};
 pub use request::{Dispatch, NAMED_MAX, Op, REQUIREMENTS_MAX, Request, Requirement, VALUES_MAX};
 pub use scheduler::{RestoreError, Scheduler, Step};
 pub use state::State;
+pub use validation::{
+    Answer, Group, NUMBER_MAX, NUMBER_PLACES, NUMBERS_MAX, ONE_PPM, Submission, Validation, Verdict,
+};

@@ -2,6 +2,7 @@
 
 use crate::advert::{Advert, Offer};
 use crate::id::{JobId, ProviderId};
+use crate::validation::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -40,7 +41,7 @@ pub struct Provider {
     pub leases: BTreeSet<JobId>,
     /// Results accepted in time.
     pub succeeded: u32,
-    /// Leases that ended by its fault.
+    /// Leases that ended by its fault, and results that a quorum did not agree with.
     pub failed: u32,
     /// Results accepted after its lease was over.
     pub late: u32,
@@ -89,10 +90,13 @@ impl Provider {
         self.advert.as_ref()?.offer(kind)
     }
 
-    /// Counts an accepted result and gives back the slot, if it still held one.
-    pub(crate) fn delivered(&mut self, job: JobId, late: bool) {
-        self.leases.remove(&job);
-        let count = if late { &mut self.late } else { &mut self.succeeded };
+    /// Counts a result that was judged.
+    pub(crate) fn judged(&mut self, verdict: Verdict, late: bool) {
+        let count = match (verdict, late) {
+            (Verdict::Pass, false) => &mut self.succeeded,
+            (Verdict::Pass, true) => &mut self.late,
+            (Verdict::Outlier, false | true) => &mut self.failed,
+        };
         *count = count.saturating_add(1);
     }
 

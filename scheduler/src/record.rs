@@ -2,11 +2,12 @@
 
 use crate::advert::Advert;
 use crate::effect::End;
-use crate::id::{CustomerId, JobId, ProviderId};
+use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::job::{Job, Terms};
 use crate::lease::Reason;
 use crate::provider::Provider;
 use crate::request::Request;
+use crate::validation::{Answer, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// A fact and when it became one.
@@ -94,19 +95,23 @@ pub enum Fact {
         /// It must have said something by then.
         accept_by_ms: u64,
     },
-    /// The leaseholder works, from now or again after a payment.
+    /// A leaseholder works, from now or again after a payment.
     Ran {
         /// On which job.
         job: JobId,
+        /// Under which lease.
+        lease: u64,
         /// It must have delivered by then.
         run_by_ms: u64,
         /// It must have said something by then.
         heartbeat_by_ms: Option<u64>,
     },
-    /// The leaseholder waits for money; its run stands still.
+    /// A leaseholder waits for money; its run stands still.
     PaymentAsked {
         /// For which job.
         job: JobId,
+        /// Under which lease.
+        lease: u64,
         /// How much, in millisatoshi.
         amount_msat: Option<u64>,
         /// The customer must have paid by then.
@@ -114,14 +119,27 @@ pub enum Fact {
         /// What is left of the run when it goes on.
         run_left_ms: u64,
     },
-    /// A lease is over without a result of its own; its job is queued again.
+    /// A lease is over without a result of its own.
     LeaseEnded {
         /// On which job.
         job: JobId,
+        /// Which lease.
+        lease: u64,
         /// Why.
         reason: Reason,
     },
-    /// A job is over. A lease that is still live is the one that succeeded.
+    /// A provider delivered. Its live lease, if it has one, is over.
+    Submitted {
+        /// For which job.
+        job: JobId,
+        /// Who.
+        provider: ProviderId,
+        /// The result.
+        result: ResultId,
+        /// What is compared.
+        answer: Answer,
+    },
+    /// A job is over. No lease is live.
     Ended {
         /// Which.
         job: JobId,
@@ -129,8 +147,8 @@ pub enum Fact {
         end: End,
         /// Who delivered, or else the last leaseholder.
         provider: Option<ProviderId>,
-        /// Whether the result came from an earlier leaseholder.
-        late: bool,
+        /// What was decided about each submission, in their order; empty when nothing was.
+        verdicts: Vec<Verdict>,
         /// Remembered until then.
         forget_at_ms: u64,
     },

@@ -3,6 +3,7 @@
 use crate::effect::End;
 use crate::id::ProviderId;
 use crate::lease::Reason;
+use crate::validation::Validation;
 use thiserror::Error;
 
 /// An input that is not accepted. Nothing has changed.
@@ -39,6 +40,15 @@ pub enum Refusal {
     /// This very result was accepted before.
     #[error("this result was accepted already")]
     DuplicateResult,
+    /// The sender delivered another result for this job.
+    #[error("you delivered a result for this job already")]
+    SecondResult,
+    /// Results of this job are compared, and this one cannot be.
+    #[error("{}", unfit_detail(*.validate))]
+    UnfitAnswer {
+        /// How they are compared.
+        validate: Validation,
+    },
     /// A result's kind is its request's plus 1000.
     #[error("a result of this job has kind {expected}, not {got}")]
     WrongResultKind {
@@ -58,6 +68,12 @@ pub enum Refusal {
     TooManyJobsOfCustomer {
         /// The bound.
         max: usize,
+    },
+    /// More replicas than the relay leases at a time.
+    #[error("a job has at most {max} replicas here")]
+    TooManyReplicas {
+        /// The bound.
+        max: u32,
     },
     /// The request came after its own deadline.
     #[error("the deadline of this job has passed")]
@@ -90,6 +106,21 @@ pub enum Flaw {
     /// No attempts at all.
     #[error("the number of attempts must not be zero")]
     ZeroAttempts,
+    /// A quorum of none, or of more than there are replicas.
+    #[error("the quorum must be from 1 to the number of replicas")]
+    WrongQuorum,
+    /// A tolerance out of range.
+    #[error("a tolerance must be from 0 to 10^18, and a relative one at most 1")]
+    WrongTolerance,
+    /// Replicas in open dispatch.
+    #[error("only a leased job has replicas")]
+    OpenReplicas,
+    /// Attempts that do not suffice for the replicas.
+    #[error("the number of attempts must not be less than the number of replicas")]
+    FewerAttemptsThanReplicas,
+    /// Named providers that do not suffice for the quorum.
+    #[error("a request that names providers must name as many as its quorum needs")]
+    FewerNamedThanQuorum,
     /// More than 32 requirements.
     #[error("a request has at most 32 requirements")]
     TooManyRequirements,
@@ -120,6 +151,15 @@ fn stale_detail(own: u64, reason: Option<&Reason>) -> String {
     match reason {
         Some(reason) => reason.to_string(),
         None => format!("your lease on this job is {own}"),
+    }
+}
+
+fn unfit_detail(validate: Validation) -> &'static str {
+    match validate {
+        Validation::Exact => "a result of this job is compared by its digest and must have one",
+        Validation::Tolerance { .. } => {
+            "a result of this job is 1 to 256 decimal numbers of up to 18 digits and 12 decimal places"
+        }
     }
 }
 

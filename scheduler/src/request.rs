@@ -3,7 +3,9 @@
 use crate::advert::{Advert, Value, name_flaw};
 use crate::id::ProviderId;
 use crate::refusal::Flaw;
+use crate::validation::{NUMBER_MAX, ONE_PPM, Validation};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Requirements that a request may list.
 pub const REQUIREMENTS_MAX: usize = 32;
@@ -47,7 +49,7 @@ pub struct Requirement {
 /// Who may answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dispatch {
-    /// One provider at a time holds a lease.
+    /// Who holds a lease; one at a time, or as many as there are replicas.
     #[default]
     Leased,
     /// Everybody may; the first result ends the job.
@@ -67,6 +69,12 @@ pub struct Request {
     pub providers: Vec<ProviderId>,
     /// Who may answer.
     pub dispatch: Dispatch,
+    /// Providers that are to do the job at a time, each on its own; 1 or more.
+    pub replicas: u32,
+    /// How many of them must agree; from 1 to `replicas`.
+    pub quorum: u32,
+    /// When two results agree.
+    pub validate: Validation,
     /// How long a leaseholder may take to say anything.
     pub accept_timeout_ms: Option<u64>,
     /// How long the run may take from acceptance.
@@ -90,6 +98,9 @@ impl Request {
             require: Vec::new(),
             providers: Vec::new(),
             dispatch: Dispatch::Leased,
+            replicas: 1,
+            quorum: 1,
+            validate: Validation::Exact,
             accept_timeout_ms: None,
             run_timeout_ms: None,
             pay_timeout_ms: None,
@@ -122,7 +133,24 @@ impl Request {
         if self.providers.len() > NAMED_MAX {
             return Some(Flaw::TooManyNamed);
         }
-        self.require.iter().find_map(Requirement::flaw)
+        self.replication_flaw().or_else(|| self.require.iter().find_map(Requirement::flaw))
+    }
+
+    fn replication_flaw(&self) -> Option<Flaw> {
+        let tolerable = match self.validate {
+            Validation::Exact => true,
+            Validation::Tolerance { abs, rel_ppm } => (0..=NUMBER_MAX).contains(&abs) && rel_ppm <= ONE_PPM,
+        };
+        let named: BTreeSet<_> = self.providers.iter().collect();
+        let quorum = usize::try_from(self.quorum).unwrap_or(usize::MAX);
+        let rules = [
+            (self.quorum > 0 && self.quorum <= self.replicas, Flaw::WrongQuorum),
+            (tolerable, Flaw::WrongTolerance),
+            (self.replicas == 1 || self.dispatch == Dispatch::Leased, Flaw::OpenReplicas),
+            (self.attempts.is_none_or(|attempts| attempts >= self.replicas), Flaw::FewerAttemptsThanReplicas),
+            (named.is_empty() || named.len() >= quorum, Flaw::FewerNamedThanQuorum),
+        ];
+        rules.into_iter().find(|(holds, _)| !holds).map(|(_, flaw)| flaw)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The state, and the only function that changes it.
 
-use crate::effect::End;
-use crate::id::{JobId, ProviderId};
+use crate::id::{JobId, ProviderId, ResultId};
 use crate::index::{Index, JobKeys, ProviderKeys};
-use crate::job::{Job, Phase};
-use crate::lease::{Attempt, Lease, Reason};
+use crate::job::{Job, Stage, Standing};
+use crate::lease::{Attempt, Lease, Phase, Reason};
 use crate::provider::{Presence, Provider};
 use crate::record::{Fact, Record};
+use crate::request::Dispatch;
+use crate::validation::{Answer, Submission, Verdict};
 use std::collections::BTreeMap;
 
 /// Jobs and providers, and what is derived from them. Equal journals make equal states.
@@ -80,26 +81,30 @@ impl State {
                 terms: *terms,
                 arrival: self.next_arrival,
                 arrived_ms: record.at_ms,
+                leases: Vec::new(),
                 attempts: Vec::new(),
-                phase: Phase::first(request.dispatch),
+                submissions: Vec::new(),
+                stage: Stage::Active,
             }),
             Fact::Leased { job, provider, lease, accept_by_ms } => self.leased(*job, *provider, *lease, *accept_by_ms),
-            Fact::Ran { job, run_by_ms, heartbeat_by_ms } => self.change_lease(*job, |lease| Phase::Running {
-                lease,
-                run_by_ms: *run_by_ms,
-                heartbeat_by_ms: *heartbeat_by_ms,
-            }),
-            Fact::PaymentAsked { job, amount_msat, pay_by_ms, run_left_ms } => {
-                self.change_lease(*job, |lease| Phase::AwaitingPayment {
-                    lease,
-                    amount_msat: *amount_msat,
-                    pay_by_ms: *pay_by_ms,
-                    run_left_ms: *run_left_ms,
-                })
+            Fact::Ran { job, lease, run_by_ms, heartbeat_by_ms } => {
+                let phase = Phase::Running { run_by_ms: *run_by_ms, heartbeat_by_ms: *heartbeat_by_ms };
+                self.set_phase(*job, *lease, phase)
             }
-            Fact::LeaseEnded { job, reason } => self.lease_ended(*job, reason),
-            Fact::Ended { job, end, provider, late, forget_at_ms } => {
-                self.ended(*job, end, *provider, *late, *forget_at_ms)
+            Fact::PaymentAsked { job, lease, amount_msat, pay_by_ms, run_left_ms } => {
+                let (amount_msat, pay_by_ms, run_left_ms) = (*amount_msat, *pay_by_ms, *run_left_ms);
+                self.set_phase(*job, *lease, Phase::AwaitingPayment { amount_msat, pay_by_ms, run_left_ms })
+            }
+            Fact::LeaseEnded { job, lease, reason } => self.lease_ended(*job, *lease, reason),
+            Fact::Submitted { job, provider, result, answer } => self.submitted(*job, *provider, *result, answer),
+            Fact::Ended { job, end, provider, verdicts, forget_at_ms } => {
+                let stage = Stage::Ended {
+                    end: end.clone(),
+                    provider: *provider,
+                    at_ms: record.at_ms,
+                    forget_at_ms: *forget_at_ms,
+                };
+                self.ended(*job, stage, verdicts)
             }
             Fact::Forgotten { job } => self.forget_job(*job),
             Fact::CountersRestored { next_lease, next_arrival } => {
@@ -157,23 +162,26 @@ impl State {
 
     fn came_online(&mut self, id: ProviderId) -> Result<(), Misfit> {
         self.enter_provider(id, |row| row.presence = Presence::Online)?;
-        self.change_leases_of(id, |job| job.set_grace(None))
+        self.change_leases_of(id, |job| job.set_grace(id, None))
     }
 
     fn went_offline(&mut self, id: ProviderId, grace_until_ms: u64) -> Result<(), Misfit> {
         let since_ms = self.now_ms;
         self.set_presence(id, Presence::Offline { since_ms, grace_until_ms })?;
-        self.change_leases_of(id, |job| job.set_grace(Some(grace_until_ms)))
+        self.change_leases_of(id, |job| job.set_grace(id, Some(grace_until_ms)))
     }
 
     fn restarted(&mut self, grace_until_ms: u64) -> Result<(), Misfit> {
-        let in_grace = |id: &JobId| self.jobs.get(id).is_some_and(Job::is_in_grace);
-        let away = |row: &&Provider| row.is_online() || row.leases.iter().any(in_grace);
+        let waits_for = |job: &JobId, holder: ProviderId| {
+            let lease = self.jobs.get(job).and_then(|job| job.lease_of(holder));
+            lease.is_some_and(|lease| lease.grace_until_ms.is_some())
+        };
+        let away = |row: &&Provider| row.is_online() || row.leases.iter().any(|job| waits_for(job, row.id));
         let ids: Vec<_> = self.providers.values().filter(away).map(|row| row.id).collect();
         for id in ids {
             self.went_offline(id, grace_until_ms)?;
         }
-        let leased: Vec<_> = self.jobs.values().filter(|job| job.lease().is_some()).map(|job| job.id).collect();
+        let leased: Vec<_> = self.jobs.values().filter(|job| !job.leases.is_empty()).map(|job| job.id).collect();
         for id in leased {
             self.change_job(id, |job| job.extend_to(grace_until_ms))?;
         }
@@ -203,8 +211,12 @@ impl State {
         if number < self.next_lease {
             return Err("the lease number was used before");
         }
-        if self.jobs.get(&id).is_none_or(|job| job.phase != Phase::Queued) {
-            return Err("the job is not queued");
+        let job = self.jobs.get(&id).ok_or("the job is not known")?;
+        if job.wanted() == 0 {
+            return Err("the job wants no lease");
+        }
+        if job.has_tried(provider) {
+            return Err("the provider had its chance");
         }
         self.next_lease = number.checked_add(1).ok_or("the lease numbers are used up")?;
         let since_ms = self.now_ms;
@@ -213,21 +225,30 @@ impl State {
         })?;
         self.change_job(id, |job| {
             let attempt = job.next_attempt();
-            let lease = Lease { number, provider, attempt, since_ms, grace_until_ms: None };
-            job.phase = Phase::Leased { lease, accept_by_ms };
+            let phase = Phase::Offered { accept_by_ms };
+            job.leases.push(Lease { number, provider, attempt, since_ms, grace_until_ms: None, phase });
         })
     }
 
-    /// Moves a leased job to another phase under the same lease.
-    fn change_lease(&mut self, id: JobId, phase: impl FnOnce(Lease) -> Phase) -> Result<(), Misfit> {
-        let lease = self.live_lease(id)?;
-        self.change_job(id, |job| job.phase = phase(lease))
+    fn set_phase(&mut self, id: JobId, number: u64, phase: Phase) -> Result<(), Misfit> {
+        self.live_lease(id, number)?;
+        self.change_job(id, |job| {
+            let lease = job.leases.iter_mut().find(|lease| lease.number == number);
+            lease.into_iter().for_each(|lease| lease.phase = phase.clone());
+        })
     }
 
-    fn lease_ended(&mut self, id: JobId, reason: &Reason) -> Result<(), Misfit> {
-        let lease = self.live_lease(id)?;
+    /// Takes a lease from its holder and its job. What follows puts something in its place.
+    fn free_slot(&mut self, lease: &Lease, id: JobId, change: impl FnOnce(&mut Provider)) -> Result<(), Misfit> {
         self.change_provider(lease.provider, |row| {
             row.leases.remove(&id);
+            change(row);
+        })
+    }
+
+    fn lease_ended(&mut self, id: JobId, number: u64, reason: &Reason) -> Result<(), Misfit> {
+        let lease = self.live_lease(id, number)?.clone();
+        self.free_slot(&lease, id, |row| {
             if reason.blames_provider() {
                 row.failed = row.failed.saturating_add(1);
             }
@@ -240,36 +261,63 @@ impl State {
             ended_at_ms: self.now_ms,
         };
         self.change_job(id, |job| {
+            job.leases.retain(|lease| lease.number != number);
             job.attempts.push(attempt);
-            job.phase = Phase::Queued;
         })
     }
 
-    fn ended(
+    fn submitted(
         &mut self,
         id: JobId,
-        end: &End,
-        provider: Option<ProviderId>,
-        late: bool,
-        forget_at_ms: u64,
+        provider: ProviderId,
+        result: ResultId,
+        answer: &Answer,
     ) -> Result<(), Misfit> {
         let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
-        if job.lease().is_some_and(|lease| Some(lease.provider) != provider) {
-            return Err("the live lease is another provider's");
-        }
-        if job.lease().is_some() && !matches!(end, End::Succeeded { .. }) {
-            return Err("the lease is still live");
-        }
-        if let (End::Succeeded { .. }, Some(winner)) = (end, provider)
-            && self.providers.contains_key(&winner)
-        {
-            self.change_provider(winner, |row| row.delivered(id, late))?;
+        let (lease, attempt, late) = match (job.standing(provider), job.request.dispatch) {
+            (Standing::Delivered(_), Dispatch::Leased | Dispatch::Open) => return Err("the provider delivered before"),
+            (Standing::Holder(lease), Dispatch::Leased | Dispatch::Open) => (Some(lease.number), lease.attempt, false),
+            (Standing::Past(attempt), Dispatch::Leased | Dispatch::Open) => {
+                (Some(attempt.lease), attempt.number, true)
+            }
+            (Standing::Stranger, Dispatch::Open) => (None, 0, false),
+            (Standing::Stranger, Dispatch::Leased) => return Err("the provider never held a lease"),
+        };
+        if let Some(lease) = job.lease_of(provider).cloned() {
+            self.free_slot(&lease, id, |_| {})?;
         }
         let at_ms = self.now_ms;
+        let answer = answer.clone();
+        self.change_job(id, |job| {
+            job.leases.retain(|lease| lease.provider != provider);
+            job.submissions.push(Submission { provider, result, lease, attempt, late, at_ms, answer, verdict: None });
+        })
+    }
+
+    fn ended(&mut self, id: JobId, stage: Stage, verdicts: &[Verdict]) -> Result<(), Misfit> {
+        let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
+        if !job.leases.is_empty() {
+            return Err("a lease is still live");
+        }
+        if !verdicts.is_empty() && verdicts.len() != job.submissions.len() {
+            return Err("the verdicts are not one for each result");
+        }
+        let parties = job.submissions.iter().map(|submission| (submission.provider, submission.late));
+        let judged: Vec<_> = parties.zip(verdicts.iter().copied()).collect();
+        for ((provider, late), verdict) in judged {
+            // In open dispatch it may be anybody.
+            if self.providers.contains_key(&provider) {
+                self.change_provider(provider, |row| row.judged(verdict, late))?;
+            }
+        }
         self.change_job(id, |job| {
             job.request.require = Vec::new();
             job.request.providers = Vec::new();
-            job.phase = Phase::Ended { end: end.clone(), provider, at_ms, forget_at_ms };
+            for (submission, verdict) in job.submissions.iter_mut().zip(verdicts) {
+                submission.verdict = Some(*verdict);
+            }
+            job.submissions.iter_mut().for_each(|submission| submission.answer = Answer::Unread);
+            job.stage = stage;
         })
     }
 
@@ -279,8 +327,8 @@ impl State {
         if job.is_open() { Err("the job has not ended") } else { Ok(()) }
     }
 
-    fn live_lease(&self, id: JobId) -> Result<Lease, Misfit> {
+    fn live_lease(&self, id: JobId, number: u64) -> Result<&Lease, Misfit> {
         let job = self.jobs.get(&id).ok_or("the job is not known")?;
-        job.lease().cloned().ok_or("the job has no live lease")
+        job.lease(number).ok_or("the job has no such live lease")
     }
 }

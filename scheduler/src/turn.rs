@@ -10,14 +10,15 @@ mod report;
 
 use crate::config::Config;
 use crate::effect::{Effect, End};
-use crate::id::{JobId, ProviderId};
+use crate::id::{JobId, ProviderId, ResultId};
 use crate::input::Input;
 use crate::job::Job;
-use crate::lease::{Attempt, Lease, Reason};
+use crate::lease::Reason;
 use crate::record::{Fact, Record};
 use crate::refusal::Refusal;
 use crate::scheduler::Step;
 use crate::state::State;
+use crate::validation::{Submission, Verdict};
 use crate::wake::Wakes;
 use std::collections::BTreeSet;
 
@@ -55,7 +56,9 @@ impl<'a> Turn<'a> {
             }
             Input::Request { job, customer, request } => self.admit(job, customer, request),
             Input::Feedback { job, provider, lease, feedback } => self.hear(job, provider, lease, feedback),
-            Input::Result { job, provider, lease, result, kind } => self.receive(job, provider, lease, result, kind),
+            Input::Result { job, provider, lease, result, kind, answer } => {
+                self.receive(job, provider, lease, (result, kind, answer))
+            }
             Input::Cancel { job, by } => self.cancel(job, by),
             Input::Restarted => {
                 self.restart();
@@ -93,9 +96,10 @@ impl<'a> Turn<'a> {
         self.step.records.push(record);
     }
 
-    /// Ends the live lease of a job, if any, and tells both sides. The job is queued again.
-    fn withdraw(&mut self, id: JobId, reason: Reason) {
-        let Some((job, lease)) = self.leased_job(id) else {
+    /// Ends a live lease and tells both sides.
+    fn withdraw(&mut self, id: JobId, number: u64, reason: Reason) {
+        let job = self.state.jobs.get(&id);
+        let Some((job, lease)) = job.and_then(|job| Some((job, job.lease(number)?))) else {
             return;
         };
         let effect = Effect::AnnounceWithdrawal {
@@ -107,57 +111,91 @@ impl<'a> Turn<'a> {
             reason: reason.clone(),
         };
         let provider = lease.provider;
-        self.gaining(provider, |turn| turn.record(Fact::LeaseEnded { job: id, reason }));
+        self.gaining(provider, |turn| turn.record(Fact::LeaseEnded { job: id, lease: number, reason }));
         self.step.effects.push(effect);
         self.touched.insert(id);
     }
 
-    fn leased_job(&self, id: JobId) -> Option<(&Job, &Lease)> {
-        let job = self.state.jobs.get(&id)?;
-        job.lease().map(|lease| (job, lease))
+    fn withdraw_all(&mut self, id: JobId, reason: &Reason) {
+        let leases = self.state.jobs.get(&id).map(|job| &job.leases);
+        let numbers: Vec<u64> = leases.into_iter().flatten().map(|lease| lease.number).collect();
+        for number in numbers {
+            self.withdraw(id, number, reason.clone());
+        }
     }
 
-    /// Ends a job and tells both sides.
-    fn end(&mut self, id: JobId, end: End, provider: Option<ProviderId>, late: bool) {
+    /// Ends a job without live leases and tells everybody. `verdicts`: one for each result, or none.
+    fn end(&mut self, id: JobId, end: End, provider: Option<ProviderId>, verdicts: Vec<Verdict>) {
         let forget_at_ms = self.now_ms.saturating_add(self.config.ended_retention_ms);
-        let fact = Fact::Ended { job: id, end: end.clone(), provider, late, forget_at_ms };
-        match provider {
-            Some(provider) => self.gaining(provider, |turn| turn.record(fact)),
-            None => self.record(fact),
-        }
+        self.record(Fact::Ended { job: id, end: end.clone(), provider, verdicts, forget_at_ms });
         let Some(job) = self.state.jobs.get(&id) else {
             panic!("{id:?} ended and is not known");
         };
-        let reason_of = |attempt: &Attempt| (attempt.number, attempt.provider, attempt.reason.clone());
+        self.step.effects.extend(verdicts_of(job));
         self.step.effects.push(Effect::AnnounceEnd {
             job: id,
             customer: job.customer,
             provider,
+            reasons: reasons_of(job, &end),
+            judged: judged_of(job),
             end,
-            reasons: job.attempts.iter().map(reason_of).collect(),
         });
         self.touched.insert(id);
     }
 
-    /// Ends an open job without a result: first its lease, for this reason.
-    fn end_without_result(&mut self, id: JobId, end: End, reason: Reason) {
-        self.withdraw(id, reason);
-        let job = self.state.jobs.get(&id);
-        let last = job.and_then(|job| job.attempts.last()).map(|attempt| attempt.provider);
-        self.end(id, end, last, false);
+    /// Ends an open job without a result: first its leases, for this reason.
+    fn end_without_result(&mut self, id: JobId, end: End, reason: &Reason) {
+        self.withdraw_all(id, reason);
+        let last = self.state.jobs.get(&id).and_then(Job::last_holder);
+        self.end(id, end, last, Vec::new());
     }
 
     /// An attempt failed: the next provider's turn, or the end.
-    fn fail_attempt(&mut self, id: JobId, reason: Reason) {
-        self.withdraw(id, reason);
+    fn fail_attempt(&mut self, id: JobId, lease: u64, reason: Reason) {
+        self.withdraw(id, lease, reason);
+        self.go_on(id);
+    }
+
+    /// What an open job needs after one of its leases or results came to an end: more leases, or its end.
+    fn go_on(&mut self, id: JobId) {
         let Some(job) = self.state.jobs.get(&id) else {
             return;
         };
-        if job.next_attempt() > job.terms.attempts {
-            let last = job.attempts.last().map(|attempt| attempt.provider);
-            self.end(id, End::Failed, last, false);
-        } else {
+        if job.is_hopeless() {
+            self.end_without_result(id, End::Failed, &Reason::NoQuorum);
+        } else if job.wanted() > 0 {
             self.wakes.job(job.request.kind, job.arrival, id);
         }
     }
+}
+
+/// The verdicts on the results of an ended job, when they were compared.
+fn verdicts_of(job: &Job) -> Vec<Effect> {
+    let judged = job.submissions.iter().filter_map(|submission| Some((submission, submission.verdict?)));
+    let agreed = judged.clone().filter(|(_, verdict)| *verdict == Verdict::Pass).count();
+    let tell = |(submission, verdict): (&Submission, Verdict)| Effect::AnnounceVerdict {
+        job: job.id,
+        provider: submission.provider,
+        result: submission.result,
+        verdict,
+        agreed: u32::try_from(agreed).unwrap_or(u32::MAX),
+        results: u32::try_from(job.submissions.len()).unwrap_or(u32::MAX),
+    };
+    if job.compares() { judged.map(tell).collect() } else { Vec::new() }
+}
+
+fn judged_of(job: &Job) -> Vec<(ProviderId, ResultId, Option<Verdict>)> {
+    let results = job.submissions.iter();
+    let judged = results.map(|submission| (submission.provider, submission.result, submission.verdict));
+    if job.compares() { judged.collect() } else { Vec::new() }
+}
+
+/// Why each attempt failed; of a job without a quorum its results are among them.
+fn reasons_of(job: &Job, end: &End) -> Vec<(u32, ProviderId, Reason)> {
+    let past = job.attempts.iter().map(|attempt| (attempt.number, attempt.provider, attempt.reason.clone()));
+    let undecided = job.submissions.iter().filter(|submission| !submission.late && *end == End::Failed);
+    let undecided = undecided.map(|submission| (submission.attempt, submission.provider, Reason::NoQuorum));
+    let mut reasons: Vec<_> = past.chain(undecided).collect();
+    reasons.sort_by_key(|(number, _, _)| *number);
+    reasons
 }

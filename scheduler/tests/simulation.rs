@@ -34,6 +34,13 @@ fn the_first_seeds_keep_every_promise() {
         "withdrawn: error",
         "withdrawn: unpaid",
         "withdrawn: late result won",
+        "withdrawn: quorum reached",
+        "withdrawn: no quorum",
+        "verdict: pass",
+        "verdict: outlier",
+        "quorum: right",
+        "quorum: wrong",
+        "alone: wrong",
         "withdrawn: cancelled",
         "withdrawn: expired",
         "relay crashes",
@@ -42,6 +49,8 @@ fn the_first_seeds_keep_every_promise() {
         "refused: wrong result kind",
         "refused: duplicate job",
         "refused: already ended",
+        "refused: second result",
+        "refused: unfit answer",
     ] {
         assert!(total.contains_key(what), "{what} never happened: {total:#?}");
     }

@@ -32,6 +32,9 @@ impl Turn<'_> {
         if let Some(flaw) = request.flaw() {
             return Err(Refusal::InvalidRequest(flaw));
         }
+        if request.replicas > self.config.replicas_max {
+            return Err(Refusal::TooManyReplicas { max: self.config.replicas_max });
+        }
         if request.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now_ms) {
             return Err(Refusal::DeadlinePassed);
         }
@@ -49,6 +52,8 @@ impl Turn<'_> {
 impl Terms {
     fn grant(config: &Config, request: &Request, now_ms: u64) -> Self {
         let wish = |asked: Option<u64>, default: u64, max: u64| asked.unwrap_or(default).min(max);
+        let more = request.replicas.saturating_sub(1);
+        let wish_attempts = request.attempts.unwrap_or(config.attempts_default.saturating_add(more));
         let latest_ms = now_ms.saturating_add(config.job_timeout_max_ms);
         let default_ms = now_ms.saturating_add(config.job_timeout_ms);
         Self {
@@ -56,7 +61,8 @@ impl Terms {
             run_ms: wish(request.run_timeout_ms, config.run_timeout_ms, config.run_timeout_max_ms),
             pay_ms: wish(request.pay_timeout_ms, config.pay_timeout_ms, config.job_timeout_max_ms),
             heartbeat_ms: request.heartbeat_timeout_ms.map(|ms| ms.min(config.run_timeout_max_ms)),
-            attempts: request.attempts.unwrap_or(config.attempts_default).min(config.attempts_max),
+            // Each replica more may need an attempt more.
+            attempts: wish_attempts.min(config.attempts_max).max(request.replicas),
             deadline_ms: wish(request.deadline_ms, default_ms, latest_ms),
         }
     }

@@ -3,7 +3,7 @@
 use super::Turn;
 use crate::effect::End;
 use crate::id::JobId;
-use crate::job::Deadline;
+use crate::job::{Deadline, Due};
 use crate::lease::Reason;
 use crate::record::Fact;
 
@@ -28,17 +28,21 @@ impl Turn<'_> {
 
     fn expire_job(&mut self, id: JobId) {
         let next = self.state.jobs.get(&id).and_then(|job| job.next_deadline());
-        let Some((at_ms, deadline)) = next else {
+        let Some(Due { at_ms, deadline, lease }) = next else {
             panic!("{id:?} has a deadline in the index but none of its own");
         };
         assert!(at_ms <= self.now_ms, "{id:?} is not due");
+        let Some(lease) = lease else {
+            return self.end_without_result(id, End::Expired, &Reason::Expired);
+        };
         match deadline {
-            Deadline::Job => self.end_without_result(id, End::Expired, Reason::Expired),
-            Deadline::Grace => self.fail_attempt(id, Reason::Disconnected),
-            Deadline::Accept => self.fail_attempt(id, Reason::AcceptTimeout),
-            Deadline::Run => self.fail_attempt(id, Reason::RunTimeout),
-            Deadline::Heartbeat => self.fail_attempt(id, Reason::HeartbeatTimeout),
-            Deadline::Pay => self.end_without_result(id, End::Failed, Reason::Unpaid),
+            Deadline::Job => panic!("the deadline of {id:?} is not a lease's"),
+            Deadline::Grace => self.fail_attempt(id, lease, Reason::Disconnected),
+            Deadline::Accept => self.fail_attempt(id, lease, Reason::AcceptTimeout),
+            Deadline::Run => self.fail_attempt(id, lease, Reason::RunTimeout),
+            Deadline::Heartbeat => self.fail_attempt(id, lease, Reason::HeartbeatTimeout),
+            // Others would not be paid either.
+            Deadline::Pay => self.end_without_result(id, End::Failed, &Reason::Unpaid),
         }
     }
 

@@ -1,10 +1,9 @@
-//! Queued jobs get leases.
+//! Jobs that want leases get them.
 
 use super::Turn;
 use crate::effect::Effect;
 use crate::id::JobId;
-use crate::job::Phase;
-use crate::matching::choose;
+use crate::matching::{Choice, choose};
 use crate::record::Fact;
 
 /// Providers looked at in one step, plus one for each job; what is left goes on in the next step.
@@ -21,14 +20,23 @@ impl Turn<'_> {
         }
     }
 
-    /// Leases the job if somebody can take it; says how many providers were looked at.
+    /// Leases the job to as many as it wants and can have; says how many providers were looked at.
     fn try_grant(&mut self, id: JobId) -> usize {
-        let Some(job) = self.state.jobs.get(&id).filter(|job| job.phase == Phase::Queued) else {
-            return 0;
-        };
-        let (looks, choice) = choose(self.state, job);
-        let Some(choice) = choice else {
-            return looks;
+        let mut looks = 0;
+        while let Some(job) = self.state.jobs.get(&id).filter(|job| job.wanted() > 0) {
+            let (looked, choice) = choose(self.state, job);
+            looks += looked;
+            let Some(choice) = choice else {
+                return looks;
+            };
+            self.grant(id, choice);
+        }
+        looks
+    }
+
+    fn grant(&mut self, id: JobId, choice: Choice) {
+        let Some(job) = self.state.jobs.get(&id) else {
+            return;
         };
         let (provider, lease) = (choice.provider, self.state.next_lease);
         let accept_by_ms = job.terms.by(self.now_ms, job.terms.accept_ms);
@@ -44,6 +52,5 @@ impl Turn<'_> {
         });
         self.record(Fact::Leased { job: id, provider, lease, accept_by_ms });
         self.touched.insert(id);
-        looks
     }
 }

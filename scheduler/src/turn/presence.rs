@@ -69,7 +69,7 @@ impl Turn<'_> {
     pub(super) fn restart(&mut self) {
         let grace_until_ms = self.now_ms.saturating_add(self.config.restart_grace_ms);
         self.record(Fact::Restarted { grace_until_ms });
-        let leased = self.state.jobs.values().filter(|job| job.lease().is_some());
+        let leased = self.state.jobs.values().filter(|job| !job.leases.is_empty());
         self.touched.extend(leased.map(|job| job.id));
     }
 

@@ -4,11 +4,12 @@ use super::Turn;
 use crate::effect::End;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::input::Feedback;
-use crate::job::{Job, Phase, Standing};
-use crate::lease::Reason;
+use crate::job::{Job, Standing, Terms};
+use crate::lease::{Phase, Reason};
 use crate::record::Fact;
 use crate::refusal::Refusal;
 use crate::request::Dispatch;
+use crate::validation::{Answer, Verdict};
 
 impl Turn<'_> {
     pub(super) fn hear(
@@ -23,8 +24,13 @@ impl Turn<'_> {
             Dispatch::Open => return Ok(()),
             Dispatch::Leased => {}
         }
-        match job.standing(provider) {
-            Standing::Holder(lease) => own_lease(named, lease.number)?,
+        let lease = match job.standing(provider) {
+            Standing::Holder(lease) => {
+                own_lease(named, lease.number)?;
+                lease.number
+            }
+            // Many say `success` after their result; while others are awaited that moves nothing.
+            Standing::Delivered(_) => return ended(job),
             Standing::Past(attempt) => {
                 ended(job)?;
                 return Err(Refusal::StaleLease {
@@ -33,14 +39,13 @@ impl Turn<'_> {
                     reason: Some(attempt.reason.clone()),
                 });
             }
-            Standing::Winner => return ended(job),
             Standing::Stranger => return Err(Refusal::NeverLeased),
-        }
+        };
         match feedback {
-            Feedback::Processing | Feedback::Partial => self.run(id, true),
-            Feedback::Success => self.run(id, false),
-            Feedback::Error { reason } => self.fail_attempt(id, Reason::error(reason)),
-            Feedback::PaymentRequired { amount_msat } => self.await_payment(id, amount_msat),
+            Feedback::Processing | Feedback::Partial => self.run(id, lease, true),
+            Feedback::Success => self.run(id, lease, false),
+            Feedback::Error { reason } => self.fail_attempt(id, lease, Reason::error(reason)),
+            Feedback::PaymentRequired { amount_msat } => self.await_payment(id, lease, amount_msat),
         }
         Ok(())
     }
@@ -50,28 +55,54 @@ impl Turn<'_> {
         id: JobId,
         provider: ProviderId,
         named: Option<u64>,
-        result: ResultId,
-        kind: u16,
+        (result, kind, answer): (ResultId, u16, Answer),
     ) -> Result<(), Refusal> {
         let job = self.known(id)?;
-        let late = match job.request.dispatch {
-            Dispatch::Open => false,
+        match job.request.dispatch {
+            Dispatch::Open => {}
             Dispatch::Leased => held_lease(job, provider, named)?,
-        };
+        }
         right_kind(job, kind)?;
+        if job.submissions.iter().any(|submission| submission.result == result) {
+            return Err(Refusal::DuplicateResult);
+        }
         match (job.end(), job.request.dispatch) {
-            (Some(End::Succeeded { result: accepted }), Dispatch::Leased | Dispatch::Open) if *accepted == result => {
-                return Err(Refusal::DuplicateResult);
-            }
             (Some(end), Dispatch::Leased) => return Err(Refusal::AlreadyEnded { end: end.clone() }),
             (Some(_), Dispatch::Open) => return Ok(()),
             (None, Dispatch::Leased | Dispatch::Open) => {}
         }
-        if late {
-            self.withdraw(id, Reason::LateResultWon);
+        if matches!(job.standing(provider), Standing::Delivered(_)) {
+            return Err(Refusal::SecondResult);
         }
-        self.end(id, End::Succeeded { result }, Some(provider), late);
+        let (compares, validate) = (job.compares(), job.request.validate);
+        if compares && !answer.suits(validate) {
+            return Err(Refusal::UnfitAnswer { validate });
+        }
+        let answer = if compares { answer } else { Answer::Unread };
+        let late = matches!(job.standing(provider), Standing::Past(_));
+        self.gaining(provider, |turn| turn.record(Fact::Submitted { job: id, provider, result, answer }));
+        self.touched.insert(id);
+        self.count_votes(id, late);
         Ok(())
+    }
+
+    /// Ends the job if a quorum agrees on a result; else others go on.
+    fn count_votes(&mut self, id: JobId, late: bool) {
+        let Some(job) = self.state.jobs.get(&id) else {
+            return;
+        };
+        let Some(group) = job.quorum() else {
+            return self.go_on(id);
+        };
+        let Some(first) = job.submissions.get(group.first) else {
+            panic!("the quorum on {id:?} has no result");
+        };
+        let (winner, end) = (first.provider, End::Succeeded { result: first.result });
+        let verdict = |in_group: &bool| if *in_group { Verdict::Pass } else { Verdict::Outlier };
+        let verdicts = group.members.iter().map(verdict).collect();
+        let reason = if late && job.request.replicas == 1 { Reason::LateResultWon } else { Reason::QuorumReached };
+        self.withdraw_all(id, &reason);
+        self.end(id, end, Some(winner), verdicts);
     }
 
     pub(super) fn cancel(&mut self, id: JobId, by: CustomerId) -> Result<(), Refusal> {
@@ -80,7 +111,7 @@ impl Turn<'_> {
             return Err(Refusal::NotTheCustomer);
         }
         if job.is_open() {
-            self.end_without_result(id, End::Cancelled, Reason::Cancelled);
+            self.end_without_result(id, End::Cancelled, &Reason::Cancelled);
         }
         Ok(())
     }
@@ -90,48 +121,46 @@ impl Turn<'_> {
     }
 
     /// The leaseholder works. `paid`: it would not, were it still waiting for money.
-    fn run(&mut self, id: JobId, paid: bool) {
-        let Some(job) = self.state.jobs.get(&id) else {
+    fn run(&mut self, id: JobId, lease: u64, paid: bool) {
+        let Some((terms, phase)) = self.terms_and_phase(id, lease) else {
             return;
         };
-        let run_by_ms = match &job.phase {
-            Phase::Leased { .. } => job.terms.by(self.now_ms, job.terms.run_ms),
-            Phase::Running { run_by_ms, .. } => *run_by_ms,
-            Phase::AwaitingPayment { run_left_ms, .. } if paid => job.terms.by(self.now_ms, *run_left_ms),
-            Phase::AwaitingPayment { .. } | Phase::Queued | Phase::Open | Phase::Ended { .. } => {
-                return;
-            }
+        let run_by_ms = match phase {
+            Phase::Offered { .. } => terms.by(self.now_ms, terms.run_ms),
+            Phase::Running { run_by_ms, .. } => run_by_ms,
+            Phase::AwaitingPayment { run_left_ms, .. } if paid => terms.by(self.now_ms, run_left_ms),
+            Phase::AwaitingPayment { .. } => return,
         };
-        let heartbeat_by_ms = job.terms.heartbeat_ms.map(|ms| job.terms.by(self.now_ms, ms));
-        match &job.phase {
-            Phase::Running { heartbeat_by_ms: known, .. } if *known == heartbeat_by_ms => {}
-            Phase::Running { .. } => self.record(Fact::Ran { job: id, run_by_ms, heartbeat_by_ms }),
-            Phase::Queued
-            | Phase::Open
-            | Phase::Leased { .. }
-            | Phase::AwaitingPayment { .. }
-            | Phase::Ended { .. } => {
-                self.record(Fact::Ran { job: id, run_by_ms, heartbeat_by_ms });
+        let heartbeat_by_ms = terms.heartbeat_ms.map(|ms| terms.by(self.now_ms, ms));
+        match phase {
+            Phase::Running { heartbeat_by_ms: known, .. } if known == heartbeat_by_ms => {}
+            Phase::Running { .. } => self.record(Fact::Ran { job: id, lease, run_by_ms, heartbeat_by_ms }),
+            Phase::Offered { .. } | Phase::AwaitingPayment { .. } => {
+                self.record(Fact::Ran { job: id, lease, run_by_ms, heartbeat_by_ms });
                 self.touched.insert(id);
             }
         }
     }
 
     /// The leaseholder waits for money. Asking again may change the amount, not the time.
-    fn await_payment(&mut self, id: JobId, amount_msat: Option<u64>) {
-        let Some(job) = self.state.jobs.get(&id) else {
+    fn await_payment(&mut self, id: JobId, lease: u64, amount_msat: Option<u64>) {
+        let Some((terms, phase)) = self.terms_and_phase(id, lease) else {
             return;
         };
-        let fresh_ms = job.terms.by(self.now_ms, job.terms.pay_ms);
-        let (pay_by_ms, run_left_ms) = match &job.phase {
-            Phase::Leased { .. } => (fresh_ms, job.terms.run_ms),
+        let fresh_ms = terms.by(self.now_ms, terms.pay_ms);
+        let (pay_by_ms, run_left_ms) = match phase {
+            Phase::Offered { .. } => (fresh_ms, terms.run_ms),
             Phase::Running { run_by_ms, .. } => (fresh_ms, run_by_ms.saturating_sub(self.now_ms)),
-            Phase::AwaitingPayment { amount_msat: known, .. } if *known == amount_msat => return,
-            Phase::AwaitingPayment { pay_by_ms, run_left_ms, .. } => (*pay_by_ms, *run_left_ms),
-            Phase::Queued | Phase::Open | Phase::Ended { .. } => return,
+            Phase::AwaitingPayment { amount_msat: known, .. } if known == amount_msat => return,
+            Phase::AwaitingPayment { pay_by_ms, run_left_ms, .. } => (pay_by_ms, run_left_ms),
         };
-        self.record(Fact::PaymentAsked { job: id, amount_msat, pay_by_ms, run_left_ms });
+        self.record(Fact::PaymentAsked { job: id, lease, amount_msat, pay_by_ms, run_left_ms });
         self.touched.insert(id);
+    }
+
+    fn terms_and_phase(&self, id: JobId, lease: u64) -> Option<(Terms, Phase)> {
+        let job = self.state.jobs.get(&id)?;
+        job.lease(lease).map(|lease| (job.terms, lease.phase.clone()))
     }
 }
 
@@ -143,17 +172,17 @@ fn own_lease(named: Option<u64>, own: u64) -> Result<(), Refusal> {
     }
 }
 
-/// Whether the result comes from an earlier leaseholder; refused when the sender never was one.
-fn held_lease(job: &Job, provider: ProviderId, named: Option<u64>) -> Result<bool, Refusal> {
+/// Refuses a result of one who never held a lease, or under a lease that is not its own.
+fn held_lease(job: &Job, provider: ProviderId, named: Option<u64>) -> Result<(), Refusal> {
     match job.standing(provider) {
-        Standing::Holder(lease) => own_lease(named, lease.number).map(|()| false),
+        Standing::Holder(lease) => own_lease(named, lease.number),
         Standing::Past(attempt) => match named {
             Some(named) if named != attempt.lease => {
                 Err(Refusal::StaleLease { named, own: attempt.lease, reason: Some(attempt.reason.clone()) })
             }
-            Some(_) | None => Ok(true),
+            Some(_) | None => Ok(()),
         },
-        Standing::Winner => Ok(false),
+        Standing::Delivered(_) => Ok(()),
         Standing::Stranger => Err(Refusal::NeverLeased),
     }
 }

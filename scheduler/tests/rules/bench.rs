@@ -140,9 +140,15 @@ impl Bench {
         self.deliver_as(n, by, None, KIND + 1_000, by)
     }
 
+    /// Delivers this answer, as result `by`.
+    pub fn answer(&mut self, n: u8, by: u8, answer: Answer) -> Result<Vec<Effect>, Refusal> {
+        let (job, provider, result) = (job(n), provider(by), result(by));
+        self.step(Input::Result { job, provider, lease: None, result, kind: KIND + 1_000, answer })
+    }
+
     pub fn deliver_as(&mut self, n: u8, by: u8, lease: Option<u64>, kind: u16, id: u8) -> Result<Vec<Effect>, Refusal> {
         let (job, provider, result) = (job(n), provider(by), result(id));
-        self.step(Input::Result { job, provider, lease, result, kind })
+        self.step(Input::Result { job, provider, lease, result, kind, answer: Answer::Unread })
     }
 
     pub fn cancel(&mut self, n: u8, by: u8) -> Result<Vec<Effect>, Refusal> {
@@ -157,10 +163,10 @@ impl Bench {
         self.scheduler.view(job(n)).expect("the job is known")
     }
 
-    /// The leaseholder of a job.
+    /// The leaseholder of a job; of several the first.
     pub fn holder(&self, n: u8) -> Option<ProviderId> {
         let jobs = self.scheduler.state().jobs();
-        jobs.get(&job(n)).and_then(Job::lease).map(|lease| lease.provider)
+        jobs.get(&job(n)).and_then(|job| job.leases.first()).map(|lease| lease.provider)
     }
 
     pub fn row(&self, n: u8) -> &Provider {
@@ -180,7 +186,10 @@ pub fn error(words: &str) -> Feedback {
 pub fn leases(effects: &[Effect]) -> Vec<(JobId, ProviderId)> {
     let lease = |effect: &Effect| match effect {
         Effect::AnnounceLease { job, provider, .. } => Some((*job, *provider)),
-        Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } | Effect::AnnounceState { .. } => None,
+        Effect::AnnounceWithdrawal { .. }
+        | Effect::AnnounceVerdict { .. }
+        | Effect::AnnounceEnd { .. }
+        | Effect::AnnounceState { .. } => None,
     };
     effects.iter().filter_map(lease).collect()
 }
@@ -189,16 +198,34 @@ pub fn leases(effects: &[Effect]) -> Vec<(JobId, ProviderId)> {
 pub fn withdrawals(effects: &[Effect]) -> Vec<(ProviderId, Reason)> {
     let withdrawal = |effect: &Effect| match effect {
         Effect::AnnounceWithdrawal { provider, reason, .. } => Some((*provider, reason.clone())),
-        Effect::AnnounceLease { .. } | Effect::AnnounceEnd { .. } | Effect::AnnounceState { .. } => None,
+        Effect::AnnounceLease { .. }
+        | Effect::AnnounceVerdict { .. }
+        | Effect::AnnounceEnd { .. }
+        | Effect::AnnounceState { .. } => None,
     };
     effects.iter().filter_map(withdrawal).collect()
+}
+
+/// The verdicts announced, as (provider, verdict).
+pub fn verdicts(effects: &[Effect]) -> Vec<(ProviderId, Verdict)> {
+    let verdict = |effect: &Effect| match effect {
+        Effect::AnnounceVerdict { provider, verdict, .. } => Some((*provider, *verdict)),
+        Effect::AnnounceLease { .. }
+        | Effect::AnnounceWithdrawal { .. }
+        | Effect::AnnounceEnd { .. }
+        | Effect::AnnounceState { .. } => None,
+    };
+    effects.iter().filter_map(verdict).collect()
 }
 
 /// The ends announced, with the provider told.
 pub fn ends(effects: &[Effect]) -> Vec<(End, Option<ProviderId>)> {
     let end = |effect: &Effect| match effect {
         Effect::AnnounceEnd { end, provider, .. } => Some((end.clone(), *provider)),
-        Effect::AnnounceLease { .. } | Effect::AnnounceWithdrawal { .. } | Effect::AnnounceState { .. } => None,
+        Effect::AnnounceLease { .. }
+        | Effect::AnnounceWithdrawal { .. }
+        | Effect::AnnounceVerdict { .. }
+        | Effect::AnnounceState { .. } => None,
     };
     effects.iter().filter_map(end).collect()
 }

@@ -19,6 +19,7 @@ fn flawed_requests_are_refused() {
     let require = |list: Vec<Requirement>| Request { require: list, ..request() };
     let one = |op, values: &[Value]| require(vec![requirement("a", op, values)]);
     let long = "x".repeat(TEXT_MAX + 1);
+    let tolerance = |abs, rel_ppm| Request { validate: Validation::Tolerance { abs, rel_ppm }, ..request() };
     for (request, flaw) in [
         (Request::new(65_000), Flaw::KindTooHigh),
         (Request { accept_timeout_ms: Some(0), ..request() }, Flaw::ZeroTimeout),
@@ -34,6 +35,15 @@ fn flawed_requests_are_refused() {
         (require(vec![requirement("", Op::Has, &[])]), Flaw::EmptyName),
         (require(vec![requirement(&long, Op::Has, &[])]), Flaw::TextTooLong),
         (Request { providers: vec![provider(1); NAMED_MAX + 1], ..request() }, Flaw::TooManyNamed),
+        (Request { quorum: 2, ..request() }, Flaw::WrongQuorum),
+        (Request { quorum: 0, ..request() }, Flaw::WrongQuorum),
+        (Request { replicas: 0, quorum: 0, ..request() }, Flaw::WrongQuorum),
+        (Request { replicas: 2, dispatch: Dispatch::Open, ..request() }, Flaw::OpenReplicas),
+        (Request { replicas: 3, attempts: Some(2), ..request() }, Flaw::FewerAttemptsThanReplicas),
+        (Request { replicas: 3, quorum: 2, providers: vec![provider(1); 3], ..request() }, Flaw::FewerNamedThanQuorum),
+        (tolerance(-1, 0), Flaw::WrongTolerance),
+        (tolerance(NUMBER_MAX + 1, 0), Flaw::WrongTolerance),
+        (tolerance(0, ONE_PPM + 1), Flaw::WrongTolerance),
     ] {
         refused_request(request, flaw);
     }

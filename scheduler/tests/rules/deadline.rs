@@ -158,7 +158,7 @@ fn a_running_job_expires_and_nobody_is_blamed() {
     bench.online(1, advert(None));
     bench.ask(1, Request { deadline_ms: Some(30), ..request() });
     bench.say(1, 1, processing()).expect("heard");
-    assert_eq!(bench.view(1).expires_at_ms, Some(30));
+    assert_eq!(bench.view(1).leases[0].expires_at_ms, 30);
     let effects = bench.tick(30);
     assert_eq!(withdrawals(&effects), [(provider(1), Reason::Expired)]);
     assert_eq!(ends(&effects), [(End::Expired, Some(provider(1)))]);
@@ -172,7 +172,10 @@ fn a_lease_ends_no_later_than_its_job() {
     let effects = bench.ask(1, Request { deadline_ms: Some(4), ..request() });
     let expires = effects.iter().find_map(|effect| match effect {
         Effect::AnnounceLease { expires_at_ms, .. } => Some(*expires_at_ms),
-        Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } | Effect::AnnounceState { .. } => None,
+        Effect::AnnounceWithdrawal { .. }
+        | Effect::AnnounceVerdict { .. }
+        | Effect::AnnounceEnd { .. }
+        | Effect::AnnounceState { .. } => None,
     });
     assert_eq!(expires, Some(4));
 }

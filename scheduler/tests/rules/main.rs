@@ -10,3 +10,5 @@ mod open;
 mod presence;
 mod property;
 mod queue;
+mod replicas;
+mod votes;

@@ -20,7 +20,7 @@ fn a_disconnected_leaseholder_loses_the_lease_after_the_grace() {
     let mut bench = running();
     bench.online(2, advert(None));
     bench.at(20).offline(1);
-    assert_eq!(bench.view(1).expires_at_ms, Some(25));
+    assert_eq!(bench.view(1).leases[0].expires_at_ms, 25);
     assert_eq!(bench.tick(24), []);
     let effects = bench.tick(25);
     assert_eq!(withdrawals(&effects), [(provider(1), Reason::Disconnected)]);
@@ -104,7 +104,7 @@ fn an_unauthenticated_provider_knows_no_grace() {
     bench.ask(1, request());
     bench.at(1).offline(1);
     bench.step(Input::Restarted).expect("restarted");
-    let lease = bench.scheduler.state().jobs()[&job(1)].lease().expect("it still holds its lease");
+    let lease = bench.scheduler.state().jobs()[&job(1)].leases.first().expect("it still holds its lease");
     assert_eq!(lease.grace_until_ms, None);
 }
 

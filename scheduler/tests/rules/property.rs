@@ -55,7 +55,12 @@ fn any_request() -> impl Strategy<Value = Request> {
         prop_oneof![6 => Just(Dispatch::Leased), 1 => Just(Dispatch::Open)],
     );
     let times = (of(1..30u64), of(1..60u64), of(1..60u64), of(1..30u64), of(0..4u32), of(0..900u64));
-    (who, times).prop_map(|((kind, bid_msat, require, providers, dispatch), times)| {
+    let replication = prop_oneof![
+        3 => Just((1, 1, Validation::Exact)),
+        3 => (1..4u32, 0..4u32, any_validation()),
+    ];
+    (who, times, replication).prop_map(|((kind, bid_msat, require, providers, dispatch), times, replication)| {
+        let (replicas, quorum, validate) = replication;
         let (accept, run, pay, heartbeat, attempts, deadline_ms) = times;
         Request {
             kind,
@@ -63,6 +68,9 @@ fn any_request() -> impl Strategy<Value = Request> {
             require,
             providers,
             dispatch,
+            replicas,
+            quorum,
+            validate,
             accept_timeout_ms: accept,
             run_timeout_ms: run,
             pay_timeout_ms: pay,
@@ -71,6 +79,22 @@ fn any_request() -> impl Strategy<Value = Request> {
             deadline_ms,
         }
     })
+}
+
+fn any_validation() -> impl Strategy<Value = Validation> {
+    let tolerance = (0..3i128, 0..2u32).prop_map(|(abs, share)| {
+        let rel_ppm = share * 250_000;
+        Validation::Tolerance { abs, rel_ppm }
+    });
+    prop_oneof![2 => Just(Validation::Exact), 1 => tolerance]
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        5 => (0..3u8).prop_map(|n| Answer::Digest([n; 32])),
+        4 => vec(-4..9i128, 1..3).prop_map(Answer::Numbers),
+        1 => Just(Answer::Unread),
+    ]
 }
 
 fn any_feedback() -> impl Strategy<Value = Feedback> {
@@ -99,9 +123,9 @@ fn any_input() -> impl Strategy<Value = Input> {
             .prop_map(|(job, provider, lease, feedback)| {
                 Input::Feedback { job, provider, lease, feedback }
             }),
-        6 => (any_job(), any_provider(), lease(), 0..4u8, kind)
-            .prop_map(|(job, provider, lease, n, kind)| {
-                Input::Result { job, provider, lease, result: result(n), kind }
+        12 => (any_job(), any_provider(), lease(), any::<u8>(), kind, any_answer())
+            .prop_map(|(job, provider, lease, n, kind, answer)| {
+                Input::Result { job, provider, lease, result: result(n), kind, answer }
             }),
         1 => (any_job(), 0..3u8).prop_map(|(job, n)| Input::Cancel { job, by: customer(n) }),
         1 => Just(Input::Restarted),
@@ -137,6 +161,8 @@ fn naive_choice(state: &State, job: &Job) -> Option<(ProviderId, i64)> {
             && !matches!(row.presence, Presence::Offline { .. })
             && row.leases.len() < usize::try_from(row.slots).expect("small")
             && job.attempts.iter().all(|attempt| attempt.provider != row.id)
+            && job.leases.iter().all(|lease| lease.provider != row.id)
+            && job.submissions.iter().all(|submission| submission.provider != row.id)
             && (job.request.providers.is_empty() || job.request.providers.contains(&row.id))
             && job.request.require.iter().all(|requirement| requirement.holds(advert));
         if fits {
@@ -171,6 +197,7 @@ fn announced(effects: &[Effect], of: JobId) -> Option<(ProviderId, i64)> {
         }
         Effect::AnnounceLease { .. }
         | Effect::AnnounceWithdrawal { .. }
+        | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. } => None,
     })
@@ -207,6 +234,7 @@ proptest! {
                 Effect::AnnounceEnd { job, .. } => told.push(*job),
                 Effect::AnnounceLease { .. }
                 | Effect::AnnounceWithdrawal { .. }
+                | Effect::AnnounceVerdict { .. }
                 | Effect::AnnounceState { .. } => {}
             }
         };
@@ -243,7 +271,7 @@ proptest! {
             }
         }
         for (n, request) in (0..).zip(&requests) {
-            let wish = Request { dispatch: Dispatch::Leased, deadline_ms: None, ..request.clone() };
+            let wish = Request { dispatch: Dispatch::Leased, deadline_ms: None, replicas: 1, quorum: 1, ..request.clone() };
             let mut twin = Bench { scheduler: bench.scheduler.clone(), ..Bench::new() };
             let alone = Request { providers: vec![provider(200)], ..wish.clone() };
             let Ok(effects) = bench.try_ask(n, 1, wish.clone()) else { continue };

@@ -1,8 +1,9 @@
 //! What customers ask for.
 
 use super::provider::KINDS;
+use super::truth::TOLERANCE;
 use super::rng::Rng;
-use mercato_scheduler::{CustomerId, Dispatch, JobId, Op, ProviderId, Request, Requirement, Value};
+use mercato_scheduler::{CustomerId, Dispatch, JobId, Op, ProviderId, Request, Requirement, Validation, Value};
 
 pub fn customer_id(number: u64) -> CustomerId {
     let mut id = [0xcc; 32];
@@ -22,19 +23,33 @@ pub fn job_id(rng: &mut Rng) -> JobId {
 pub fn request(now_ms: u64, providers: &[ProviderId], rng: &mut Rng) -> Request {
     let named =
         if rng.chance(60) { (0..3).map(|_| providers[rng.index(providers.len())]).collect() } else { Vec::new() };
+    let dispatch = if rng.chance(50) { Dispatch::Open } else { Dispatch::Leased };
+    let (replicas, quorum) = if dispatch == Dispatch::Leased && rng.chance(300) { replication(rng) } else { (1, 1) };
+    let named = if quorum > 1 { Vec::new() } else { named };
+    let near = Validation::Tolerance { abs: TOLERANCE, rel_ppm: 0 };
     Request {
+        replicas,
+        quorum,
+        validate: if rng.chance(300) { near } else { Validation::Exact },
         bid_msat: rng.maybe(500, 100, 3_000),
         require: requirements(rng),
         providers: named,
-        dispatch: if rng.chance(50) { Dispatch::Open } else { Dispatch::Leased },
+        dispatch,
         accept_timeout_ms: rng.maybe(200, 2_000, 20_000),
         run_timeout_ms: rng.maybe(800, 20_000, 600_000),
         pay_timeout_ms: rng.maybe(500, 10_000, 120_000),
         heartbeat_timeout_ms: rng.maybe(100, 10_000, 60_000),
-        attempts: rng.maybe(300, 1, 10).map(|attempts| u32::try_from(attempts).expect("small")),
+        attempts: rng.maybe(300, 1, 10).map(|attempts| u32::try_from(attempts).expect("small").max(replicas)),
         deadline_ms: rng.maybe(500, 60_000, 2_400_000).map(|ms| now_ms + ms),
         ..Request::new(KINDS[rng.index(KINDS.len())])
     }
+}
+
+/// How many are to do a job, and how many must agree.
+fn replication(rng: &mut Rng) -> (u32, u32) {
+    let replicas = u32::try_from(rng.between(2, 5)).expect("small");
+    let quorum = u32::try_from(rng.between(1, u64::from(replicas) + 1)).expect("small");
+    (replicas, quorum)
 }
 
 fn requirements(rng: &mut Rng) -> Vec<Requirement> {

@@ -2,6 +2,7 @@
 //! and a relay that crashes. Time is virtual; a seed always gives the same run.
 //!
 //! `world` turns the clock; `relay` steps the scheduler and keeps the journal; `provider` and `customer` behave;
+//! `truth` knows the right answers;
 //! `observer` sees only what was committed and published, and judges it by its own book-keeping.
 
 mod agenda;
@@ -10,6 +11,7 @@ mod observer;
 mod provider;
 mod relay;
 mod rng;
+mod truth;
 mod world;
 
 pub use relay::Sabotage;

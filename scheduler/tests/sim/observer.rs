@@ -1,6 +1,9 @@
 //! Judges what was published, by book-keeping of its own: it never looks into the scheduler.
 
-use mercato_scheduler::{CustomerId, Dispatch, Effect, End, Input, JobId, ProviderId, Request, ResultId};
+use super::truth::same;
+use mercato_scheduler::{
+    Answer, CustomerId, Dispatch, Effect, End, Input, JobId, ProviderId, Request, ResultId, Verdict,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A job between its request and its end.
@@ -8,11 +11,36 @@ struct Open {
     request: Request,
     customer: CustomerId,
     deadline_ms: u64,
-    live: Option<(ProviderId, u64)>,
-    /// The leaseholder left and must be back by then.
-    back_by_ms: Option<u64>,
+    live: BTreeMap<ProviderId, Live>,
     /// Everyone who ever held a lease, and its number.
     holders: BTreeMap<ProviderId, u64>,
+    /// Results that were taken, in their order.
+    results: Vec<(ProviderId, ResultId, Answer)>,
+    verdicts: BTreeMap<ResultId, Verdict>,
+}
+
+/// A live lease.
+struct Live {
+    lease: u64,
+    /// The leaseholder left and must be back by then.
+    back_by_ms: Option<u64>,
+}
+
+impl Open {
+    /// The results that are the same as one of them.
+    fn group(&self, centre: &Answer) -> BTreeSet<ProviderId> {
+        let validate = self.request.validate;
+        let alike = self.results.iter().filter(|(_, _, answer)| same(validate, centre, answer));
+        alike.map(|(provider, _, _)| *provider).collect()
+    }
+
+    /// How many distinct providers agree at most; where nothing is compared, one.
+    fn agreed(&self) -> usize {
+        if self.request.quorum == 1 {
+            return self.results.len().min(1);
+        }
+        self.results.iter().map(|(_, _, answer)| self.group(answer).len()).max().unwrap_or(0)
+    }
 }
 
 #[derive(Default)]
@@ -75,14 +103,18 @@ impl Observer {
                     request: request.clone(),
                     customer: *customer,
                     deadline_ms: asked_ms.min(latest_deadline_ms),
-                    live: None,
-                    back_by_ms: None,
+                    live: BTreeMap::new(),
                     holders: BTreeMap::new(),
+                    results: Vec::new(),
+                    verdicts: BTreeMap::new(),
                 };
                 self.open.insert(*job, open);
             }
             Input::Feedback { job, provider, lease, .. } => return self.speaks(*job, *provider, *lease, true),
-            Input::Result { job, provider, lease, .. } => return self.speaks(*job, *provider, *lease, false),
+            Input::Result { job, provider, lease, result, answer, .. } => {
+                self.speaks(*job, *provider, *lease, false)?;
+                return self.submits(*job, *provider, *result, answer);
+            }
             Input::Cancel { .. } | Input::Restarted | Input::Tick => {}
         }
         Ok(())
@@ -99,24 +131,37 @@ impl Observer {
         hold(named.is_none() || named == own, || {
             format!("{job:?} was moved under lease {named:?} instead of {own:?}")
         })?;
-        let holds = open.live.is_some_and(|(holder, _)| holder == provider);
+        let holds = open.live.contains_key(&provider);
         hold(holds || !only_holder, || format!("{provider:?} moved {job:?} after its lease"))
+    }
+
+    /// A result was taken: the lease that brought it is over.
+    fn submits(&mut self, job: JobId, provider: ProviderId, result: ResultId, answer: &Answer) -> Judged {
+        let open = self.open.get_mut(&job).ok_or_else(|| format!("a result for {job:?}, which is not open"))?;
+        let again = open.results.iter().any(|(by, _, _)| *by == provider);
+        hold(!again, || format!("{provider:?} delivered {job:?} twice"))?;
+        open.results.push((provider, result, answer.clone()));
+        if open.live.remove(&provider).is_some() {
+            self.release(job, provider);
+        }
+        Ok(())
     }
 
     /// The provider left and must be back by then to keep its leases; or it is back.
     fn expect_back(&mut self, provider: ProviderId, by_ms: Option<u64>) {
         for job in self.held.get(&provider).into_iter().flatten() {
-            if let Some(open) = self.open.get_mut(job) {
-                open.back_by_ms = by_ms;
+            if let Some(live) = self.open.get_mut(job).and_then(|open| open.live.get_mut(&provider)) {
+                live.back_by_ms = by_ms;
             }
         }
     }
 
     /// Whether every leaseholder that left and did not come back lost its lease.
     pub fn nobody_overstays(&self, now_ms: u64) -> Judged {
-        let overstays = |open: &&Open| open.back_by_ms.is_some_and(|by_ms| by_ms + 5_000 < now_ms);
-        match self.open.values().find(overstays).and_then(|open| open.live) {
-            Some((provider, lease)) => Err(format!("{provider:?} is away and keeps lease {lease}")),
+        let overstays = |live: &Live| live.back_by_ms.is_some_and(|by_ms| by_ms + 5_000 < now_ms);
+        let mut live = self.open.values().flat_map(|open| &open.live);
+        match live.find(|(_, live)| overstays(live)) {
+            Some((provider, live)) => Err(format!("{provider:?} is away and keeps lease {}", live.lease)),
             None => Ok(()),
         }
     }
@@ -127,8 +172,9 @@ impl Observer {
             self.seen.remove(&provider);
             self.expect_back(provider, Some(now_ms));
         }
-        for open in self.open.values_mut().filter(|open| open.back_by_ms.is_some()) {
-            open.back_by_ms = Some(now_ms + RESTART_GRACE_MS);
+        let live = self.open.values_mut().flat_map(|open| open.live.values_mut());
+        for live in live.filter(|live| live.back_by_ms.is_some()) {
+            live.back_by_ms = Some(now_ms + RESTART_GRACE_MS);
         }
     }
 
@@ -139,6 +185,13 @@ impl Observer {
                 self.lease(*job, *provider, *lease, *expires_at_ms)
             }
             Effect::AnnounceWithdrawal { job, provider, lease, .. } => self.withdrawal(*job, *provider, *lease),
+            Effect::AnnounceVerdict { job, result, verdict, .. } => {
+                let open = self.open.get_mut(job).ok_or_else(|| format!("a verdict on {job:?}, which is not open"))?;
+                let known = open.results.iter().any(|(_, id, _)| id == result);
+                hold(known, || format!("a verdict on {result:?}, which nobody delivered"))?;
+                let again = open.verdicts.insert(*result, *verdict);
+                hold(again.is_none(), || format!("{result:?} is judged twice"))
+            }
             Effect::AnnounceEnd { job, customer, provider, end, .. } => {
                 let open = self.open.get(job);
                 let due_ms = open.map_or(0, |open| open.deadline_ms).max(up_since_ms);
@@ -162,7 +215,10 @@ impl Observer {
         let open = self.open.get_mut(&job);
         let open = open.ok_or_else(|| format!("a lease on {job:?}, which is not open"))?;
         hold(open.request.dispatch == Dispatch::Leased, || format!("{job:?} is open to all"))?;
-        hold(open.live.is_none(), || format!("{job:?} has two live leases"))?;
+        let (results, live) = (open.results.len(), open.live.len());
+        let (replicas, quorum) = (size(open.request.replicas), size(open.request.quorum));
+        let wanted = replicas.max(results + quorum.saturating_sub(open.agreed()));
+        hold(live + results < wanted, || format!("{job:?} has {results} results, {live} leases, and gets another"))?;
         hold(open.holders.insert(provider, lease).is_none(), || format!("{provider:?} tries {job:?} again"))?;
         hold(expires_ms <= open.deadline_ms, || format!("the lease on {job:?} outlives it"))?;
         let named = &open.request.providers;
@@ -174,20 +230,15 @@ impl Observer {
         held.insert(job);
         let slots = self.slots.get(&provider).copied().unwrap_or(0);
         hold(held.len() <= slots, || format!("{provider:?} has {slots} slots and holds {held:?}"))?;
-        open.live = Some((provider, lease));
+        open.live.insert(provider, Live { lease, back_by_ms: None });
         self.last_lease = Some(lease);
         Ok(())
     }
 
     fn withdrawal(&mut self, job: JobId, provider: ProviderId, lease: u64) -> Judged {
         let open = self.open.get_mut(&job);
-        let live = open.and_then(|open| {
-            open.back_by_ms = None;
-            open.live.take()
-        });
-        hold(live == Some((provider, lease)), || {
-            format!("lease {lease} on {job:?} is withdrawn, but {live:?} is live")
-        })?;
+        let live = open.and_then(|open| open.live.remove(&provider)).map(|live| live.lease);
+        hold(live == Some(lease), || format!("lease {lease} on {job:?} is withdrawn, but {live:?} is live"))?;
         self.release(job, provider);
         Ok(())
     }
@@ -196,6 +247,7 @@ impl Observer {
         let open = self.open.remove(&job);
         let open = open.ok_or_else(|| format!("the end of {job:?}, which is not open"))?;
         hold(self.ended.insert(job), || format!("{job:?} ended twice"))?;
+        hold(open.live.is_empty(), || format!("{job:?} ended under a live lease"))?;
         hold(customer == open.customer, || format!("the end of {job:?} goes to a stranger"))?;
         match end {
             End::Succeeded { result } => {
@@ -206,14 +258,12 @@ impl Observer {
                 hold(!leased || open.holders.contains_key(&by), || {
                     format!("{job:?} took a result of {by:?}, who never held it")
                 })?;
-                if let Some((holder, _)) = open.live {
-                    hold(holder == by, || format!("{job:?} ended under a lease of {holder:?}"))?;
-                    self.release(job, holder);
-                }
-                Ok(())
+                decided(job, &open, *result)
             }
             End::Failed | End::Cancelled | End::Expired => {
-                hold(open.live.is_none(), || format!("{job:?} ended under a live lease"))?;
+                let quorum = open.agreed() >= size(open.request.quorum);
+                hold(!quorum, || format!("{job:?} had its quorum and did not succeed"))?;
+                hold(open.verdicts.is_empty(), || format!("{job:?} was judged without a quorum"))?;
                 let told = provider.is_some() || open.holders.is_empty();
                 hold(told, || format!("the end of {job:?} is told to no provider"))
             }
@@ -228,4 +278,25 @@ impl Observer {
             }
         }
     }
+}
+
+/// Whether the accepted result was delivered, and is the word of a quorum; and whether all results were judged by that.
+fn decided(job: JobId, open: &Open, accepted: ResultId) -> Judged {
+    let delivered = open.results.iter().find(|(_, id, _)| *id == accepted);
+    hold(delivered.is_some(), || format!("{job:?} ended with a result that nobody delivered"))?;
+    if open.request.quorum == 1 {
+        return hold(open.verdicts.is_empty(), || format!("{job:?} was judged though nothing was compared"));
+    }
+    let passes = |id: &ResultId| open.verdicts.get(id) == Some(&Verdict::Pass);
+    let passed = open.results.iter().filter(|(_, id, _)| passes(id)).map(|(provider, _, _)| *provider);
+    let passed: BTreeSet<_> = passed.collect();
+    hold(passes(&accepted), || format!("{job:?} accepted a result that did not pass"))?;
+    hold(passed.len() >= size(open.request.quorum), || format!("{job:?} succeeded on the word of {passed:?}"))?;
+    hold(open.verdicts.len() == open.results.len(), || format!("{job:?} has results without a verdict"))?;
+    let agree = open.results.iter().any(|(_, _, centre)| open.group(centre) == passed);
+    hold(agree, || format!("{passed:?} passed {job:?} and do not agree"))
+}
+
+fn size(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }

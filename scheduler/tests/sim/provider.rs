@@ -2,7 +2,8 @@
 
 use super::observer::result_id;
 use super::rng::Rng;
-use mercato_scheduler::{Advert, Feedback, Input, JobId, Offer, ProviderId, Value};
+use super::truth;
+use mercato_scheduler::{Advert, Answer, Feedback, Input, JobId, Offer, ProviderId, Validation, Value};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,14 @@ pub enum Character {
     Late,
     /// Sends results for jobs it does not hold, of wrong kinds, under wrong leases.
     Lies,
+    /// Does not compute and says something false of its own.
+    Cheats,
+    /// Says something false that its gang agreed on.
+    Colludes,
+    /// Repeats an answer that it saw: results of open jobs are withheld, so it is another job's.
+    Copies,
+    /// Says the same to everything, at once.
+    IsLazy,
 }
 
 /// A lease as the provider heard of it.
@@ -27,6 +36,7 @@ pub struct Work {
     pub job: JobId,
     pub kind: u16,
     pub lease: u64,
+    pub validate: Validation,
     pub run_ms: u64,
     pub heartbeat_ms: Option<u64>,
 }
@@ -66,13 +76,17 @@ impl Provider {
     pub fn new(number: u64, rng: &mut Rng) -> Self {
         let mut id = [0; 32];
         id[..8].copy_from_slice(&(number + 1).to_le_bytes());
-        let character = match number % 20 {
-            0..=8 => Character::Honest,
+        let character = match number % 40 {
+            0..=8 | 20..=31 => Character::Honest,
             9..=11 => Character::Crashes,
             12 | 13 => Character::Stalls,
             14 | 15 => Character::Declines,
             16 | 17 => Character::Late,
-            _ => Character::Lies,
+            18 | 19 => Character::Lies,
+            32 | 33 => Character::Cheats,
+            34..=36 => Character::Colludes,
+            37 => Character::Copies,
+            _ => Character::IsLazy,
         };
         Self {
             id: ProviderId(id),
@@ -114,7 +128,14 @@ impl Provider {
                 vec![begin, finish(work.run_ms * rng.between(8, 25) / 10)]
             }
             Character::Lies if rng.chance(500) => vec![finish(rng.between(50, 5_000))],
-            Character::Honest | Character::Crashes | Character::Declines | Character::Lies => {
+            Character::IsLazy => vec![begin, finish(rng.between(3_100, 5_000))],
+            Character::Honest
+            | Character::Crashes
+            | Character::Declines
+            | Character::Lies
+            | Character::Cheats
+            | Character::Colludes
+            | Character::Copies => {
                 let pays =
                     rng.chance(200).then(|| (begins_ms + rng.between(100, 5_000), Act::AskPayment(work.clone())));
                 let beat = work.heartbeat_ms.map(|ms| (ms / 2, Act::KeepAlive(work.clone())));
@@ -128,7 +149,14 @@ impl Provider {
     pub fn stop(&mut self, job: JobId, lease: u64) {
         let cares = match self.character {
             Character::Late | Character::Lies => false,
-            Character::Honest | Character::Crashes | Character::Stalls | Character::Declines => true,
+            Character::Honest
+            | Character::Crashes
+            | Character::Stalls
+            | Character::Declines
+            | Character::Cheats
+            | Character::Colludes
+            | Character::Copies
+            | Character::IsLazy => true,
         };
         if cares && self.working.get(&job) == Some(&lease) {
             self.working.remove(&job);
@@ -144,11 +172,28 @@ impl Provider {
         Input::Feedback { job: work.job, provider: self.id, lease, feedback }
     }
 
-    pub fn result(&mut self, work: &Work, rng: &mut Rng) -> Input {
+    pub fn result(&mut self, work: &Work, seen: Option<&Answer>, rng: &mut Rng) -> Input {
         self.working.remove(&work.job);
         let kind = if self.character == Character::Lies && rng.chance(300) { work.kind } else { work.kind + 1_000 };
         let lease = self.named_lease(work, rng);
-        self.deliver(work.job, lease, kind)
+        let answer = self.answer(work, seen, rng);
+        self.deliver(work.job, lease, kind, answer)
+    }
+
+    fn answer(&self, work: &Work, seen: Option<&Answer>, rng: &mut Rng) -> Answer {
+        let (job, validate) = (work.job, work.validate);
+        match self.character {
+            Character::Honest
+            | Character::Crashes
+            | Character::Stalls
+            | Character::Declines
+            | Character::Late
+            | Character::Lies => truth::right(job, validate, rng),
+            Character::Cheats => truth::false_alone(job, self.id, validate, rng),
+            Character::Colludes => truth::false_together(job, validate, rng),
+            Character::Copies => seen.cloned().unwrap_or_else(|| truth::nothing(validate, rng)),
+            Character::IsLazy => truth::nothing(validate, rng),
+        }
     }
 
     /// Most name their lease; liars sometimes a higher one.
@@ -165,13 +210,15 @@ impl Provider {
             return Input::Feedback { job, provider: self.id, lease, feedback };
         }
         let kind = if rng.chance(800) { kind + 1_000 } else { kind + 1 };
-        self.deliver(job, lease, kind)
+        let validate = if rng.chance(700) { Validation::Exact } else { Validation::Tolerance { abs: 0, rel_ppm: 0 } };
+        let answer = truth::false_alone(job, self.id, validate, rng);
+        self.deliver(job, lease, kind, answer)
     }
 
-    fn deliver(&mut self, job: JobId, lease: Option<u64>, kind: u16) -> Input {
+    fn deliver(&mut self, job: JobId, lease: Option<u64>, kind: u16, answer: Answer) -> Input {
         self.serial += 1;
         let result = result_id(job, self.id, kind, self.serial);
-        Input::Result { job, provider: self.id, lease, result, kind }
+        Input::Result { job, provider: self.id, lease, result, kind, answer }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The relay: steps the scheduler, commits in batches, crashes and comes back.
 
 use super::rng::Rng;
-use mercato_scheduler::{Config, Fact, Input, Record, Refusal, Scheduler, Step};
+use mercato_scheduler::{Answer, Config, Fact, Input, Record, Refusal, Scheduler, Step};
 
 /// A mistake of the relay, planted to see whether the simulation finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,10 +20,16 @@ pub enum Sabotage {
     LosesAWithdrawal,
     /// Replaces the journal by a checkpoint from before the last steps.
     CompactsTooEarly,
+    /// Takes every answer for the same.
+    MisreadsAnswers,
+    /// Loses a verdict now and then.
+    LosesAVerdict,
+    /// Loses the record of a result now and then.
+    LosesASubmission,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::PublishesBeforeCommit,
         Self::LosesARecord,
         Self::CommitsTwice,
@@ -31,6 +37,9 @@ impl Sabotage {
         Self::NeverTicks,
         Self::LosesAWithdrawal,
         Self::CompactsTooEarly,
+        Self::MisreadsAnswers,
+        Self::LosesAVerdict,
+        Self::LosesASubmission,
     ];
 }
 
@@ -68,6 +77,17 @@ impl Relay {
         }
     }
 
+    /// What it makes of a message.
+    pub fn read(&self, input: &Input) -> Input {
+        let mut read = input.clone();
+        if let (Some(Sabotage::MisreadsAnswers), Input::Result { answer: Answer::Digest(digest), .. }) =
+            (self.sabotage, &mut read)
+        {
+            *digest = [0; 32];
+        }
+        read
+    }
+
     /// When the scheduler wants its tick.
     pub fn tick_ms(&self) -> Option<u64> {
         let honest = self.sabotage != Some(Sabotage::NeverTicks);
@@ -103,8 +123,11 @@ impl Relay {
         for _ in 0..times {
             for Pending { step, .. } in &batch {
                 let lost = |record: &Record| matches!(record.fact, Fact::LeaseEnded { .. });
+                let submission = |record: &Record| matches!(record.fact, Fact::Submitted { .. });
                 let loses = self.slips(Sabotage::LosesARecord, rng);
-                let kept = step.records.iter().filter(|record| !(loses && lost(record)));
+                let loses_result = self.slips(Sabotage::LosesASubmission, rng);
+                let is_lost = |record: &Record| loses && lost(record) || loses_result && submission(record);
+                let kept = step.records.iter().filter(|record| !is_lost(record));
                 self.journal.extend(kept.cloned());
             }
         }

@@ -6,8 +6,10 @@ use super::observer::Observer;
 use super::provider::{Act, Character, Provider, Work};
 use super::relay::{Pending, Relay, Sabotage};
 use super::rng::Rng;
+use super::truth::{right, same};
 use mercato_scheduler::{
-    Config, Dispatch, Effect, End, Feedback, Input, Job, JobId, ProviderId, Reason, Refusal, Request,
+    Answer, Config, Dispatch, Effect, End, Feedback, Input, Job, JobId, ProviderId, Reason, Refusal, Request, ResultId,
+    Validation, Verdict,
 };
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
-const PROVIDERS: u64 = 20;
+const PROVIDERS: u64 = 40;
 const CUSTOMERS: u64 = 4;
 
 /// How often what happened.
@@ -84,6 +86,10 @@ struct World {
     ids: Vec<ProviderId>,
     requests: BTreeMap<JobId, Request>,
     recent: VecDeque<(JobId, u16)>,
+    /// Answers that were taken, until their job ends.
+    answers: BTreeMap<JobId, Vec<(ResultId, Answer)>>,
+    /// The last answer that became public, of each sort.
+    public: [Option<Answer>; 2],
     observer: Observer,
     counts: Counts,
 }
@@ -113,7 +119,7 @@ fn config() -> Config {
         jobs_max: 120,
         jobs_per_customer_max: 60,
         // Two places fewer than there are providers and visitors.
-        providers_max: 22,
+        providers_max: 42,
         ended_retention_ms: 10 * MINUTE,
         ended_max: 100,
         run_timeout_max_ms: HOUR,
@@ -138,6 +144,8 @@ impl World {
             providers,
             requests: BTreeMap::new(),
             recent: VecDeque::new(),
+            answers: BTreeMap::new(),
+            public: [None, None],
             observer: Observer::default(),
             counts: Counts::new(),
         };
@@ -254,9 +262,9 @@ impl World {
         let clock_ms = self.now_ms - jump_ms;
         let answer = if self.steps.is_multiple_of(self.setup.check_every) {
             self.check_nothing_overdue()?;
-            self.relay.step_checked(clock_ms, &letter.input)?
+            self.relay.step_checked(clock_ms, &self.relay.read(&letter.input))?
         } else {
-            self.relay.step(clock_ms, &letter.input)?
+            self.relay.step(clock_ms, &self.relay.read(&letter.input))?
         };
         match answer {
             Ok(step) => self.hold(Pending { input: letter.input, step })?,
@@ -340,13 +348,13 @@ impl World {
             return Ok(());
         };
         self.observer.nobody_overstays(self.now_ms)?;
-        let due = |job: &Job| job.next_deadline().map(|(at_ms, _)| at_ms);
+        let due = |job: &Job| job.next_deadline().map(|due| due.at_ms);
         let overdue = scheduler
             .state()
             .jobs()
             .values()
             .find(|job| due(job).is_some_and(|at_ms| at_ms + 5 * SECOND < self.now_ms));
-        overdue.map_or(Ok(()), |job| Err(format!("{:?} is overdue: {:?}", job.id, job.phase)))
+        overdue.map_or(Ok(()), |job| Err(format!("{:?} is overdue: {:?}", job.id, job.leases)))
     }
 
     // What is published.
@@ -357,9 +365,16 @@ impl World {
         if let Input::Request { job, request, .. } = &pending.input {
             self.publish_request(*job, request);
         }
+        if let Input::Result { job, result, answer, .. } = &pending.input {
+            self.answers.entry(*job).or_default().push((*result, answer.clone()));
+        }
         for effect in &pending.step.effects {
             let loses = self.relay.slips(Sabotage::LosesAWithdrawal, &mut self.rng);
             if loses && matches!(effect, Effect::AnnounceWithdrawal { .. }) {
+                continue;
+            }
+            let loses = self.relay.slips(Sabotage::LosesAVerdict, &mut self.rng);
+            if loses && matches!(effect, Effect::AnnounceVerdict { .. }) {
                 continue;
             }
             self.observer.effect(self.now_ms, self.relay.up_since_ms, effect)?;
@@ -388,7 +403,7 @@ impl World {
     fn work(&self, job: JobId, request: &Request, lease: u64) -> Work {
         let run_ms = request.run_timeout_ms.unwrap_or(config().run_timeout_ms);
         let heartbeat_ms = request.heartbeat_timeout_ms;
-        Work { job, kind: request.kind, lease, run_ms, heartbeat_ms }
+        Work { job, kind: request.kind, lease, validate: request.validate, run_ms, heartbeat_ms }
     }
 
     /// Brings an effect to the provider that it concerns.
@@ -408,12 +423,38 @@ impl World {
                     self.providers[who].stop(*job, *lease);
                 }
             }
+            Effect::AnnounceVerdict { verdict, .. } => match verdict {
+                Verdict::Pass => self.count("verdict: pass", 1),
+                Verdict::Outlier => self.count("verdict: outlier", 1),
+            },
             Effect::AnnounceEnd { job, end, .. } => {
                 self.count(end_name(end), 1);
+                self.compare_with_truth(*job, end);
                 self.requests.remove(job);
             }
             Effect::AnnounceState { .. } => {}
         }
+    }
+
+    /// Counts how often what was accepted is right, and remembers it for copiers: it is public now.
+    fn compare_with_truth(&mut self, job: JobId, end: &End) {
+        let answers = self.answers.remove(&job).unwrap_or_default();
+        let (End::Succeeded { result }, Some(request)) = (end, self.requests.get(&job)) else {
+            return;
+        };
+        let (validate, quorum) = (request.validate, request.quorum);
+        let Some((_, answer)) = answers.into_iter().find(|(id, _)| id == result) else {
+            return;
+        };
+        let is_right = same(validate, &right(job, validate, &mut self.rng), &answer);
+        let what = match (quorum > 1, is_right) {
+            (false, true) => "alone: right",
+            (false, false) => "alone: wrong",
+            (true, true) => "quorum: right",
+            (true, false) => "quorum: wrong",
+        };
+        self.count(what, 1);
+        self.public[usize::from(validate == Validation::Exact)] = Some(answer);
     }
 
     fn find(&self, provider: ProviderId) -> Option<usize> {
@@ -506,7 +547,8 @@ impl World {
             }
             Act::Finish(work) => {
                 if self.providers[who].works_on(&work) {
-                    let result = self.providers[who].result(&work, &mut self.rng);
+                    let seen = self.public[usize::from(work.validate == Validation::Exact)].as_ref();
+                    let result = self.providers[who].result(&work, seen, &mut self.rng);
                     self.send(result);
                 }
                 Ok(())
@@ -625,6 +667,8 @@ fn withdrawal_name(reason: &Reason) -> &'static str {
         Reason::Error(_) => "withdrawn: error",
         Reason::Unpaid => "withdrawn: unpaid",
         Reason::LateResultWon => "withdrawn: late result won",
+        Reason::QuorumReached => "withdrawn: quorum reached",
+        Reason::NoQuorum => "withdrawn: no quorum",
         Reason::Cancelled => "withdrawn: cancelled",
         Reason::Expired => "withdrawn: expired",
     }
@@ -639,9 +683,12 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::StaleLease { .. } => "refused: stale lease",
         Refusal::AlreadyEnded { .. } => "refused: already ended",
         Refusal::DuplicateResult => "refused: duplicate result",
+        Refusal::SecondResult => "refused: second result",
+        Refusal::UnfitAnswer { .. } => "refused: unfit answer",
         Refusal::WrongResultKind { .. } => "refused: wrong result kind",
         Refusal::TooManyJobs { .. } => "refused: too many jobs",
         Refusal::TooManyJobsOfCustomer { .. } => "refused: too many jobs of a customer",
+        Refusal::TooManyReplicas { .. } => "refused: too many replicas",
         Refusal::DeadlinePassed => "refused: deadline passed",
         Refusal::TooManyProviders { .. } => "refused: too many providers",
         Refusal::InvalidRequest(_) => "refused: invalid request",
