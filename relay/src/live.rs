@@ -352,7 +352,8 @@ impl Subscription {
         let may_get = |filter: &Filter| match &publication.reach {
             Reach::Everyone => true,
             Reach::Named(named) => filter.names_events() || self.connection.holds_any(named),
-            Reach::Only(parties) => self.connection.holds_any(parties),
+            Reach::Only(parties) | Reach::Withheld(parties) => self.connection.holds_any(parties),
+            Reach::Others(told) => !self.connection.holds_any(told),
         };
         let speaks = |words: &String| search::matches(words, &publication.body);
         let wanted = |filter: &Filter| {

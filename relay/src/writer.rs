@@ -226,9 +226,10 @@ struct Group {
     committed: Instant,
 }
 
-/// A request that a new leaseholder may see from now on.
+/// A stored event that somebody may see from now on: a request a new leaseholder, a withheld result everybody.
 struct Handed {
-    delivery: Delivery,
+    id: EventId,
+    reach: Reach,
     /// When, in the order of storing: subscriptions opened later find it among the stored events.
     sequence: u64,
 }
@@ -548,6 +549,8 @@ impl Open<'_> {
             Ok(Judged::Keep { mut output }) => {
                 // A leaseholder found at once is in the audience already.
                 output.deliveries.retain(|delivery| delivery.job != id);
+                // The result that decided its job was never withheld from anybody.
+                output.releases.retain(|release| release.result != id);
                 self.keep(event);
                 self.keep_output(output);
                 Ok("")
@@ -604,7 +607,12 @@ impl Open<'_> {
     fn keep_output(&mut self, output: Output) {
         for delivery in output.deliveries {
             let sequence = self.txn.next_sequence();
-            self.group.deliveries.push(Handed { delivery, sequence });
+            let Delivery { job: id, to } = delivery;
+            self.group.deliveries.push(Handed { id, reach: Reach::Only(vec![to]), sequence });
+        }
+        for release in output.releases {
+            let sequence = self.txn.next_sequence();
+            self.group.deliveries.push(Handed { id: release.result, reach: Reach::Others(release.told), sequence });
         }
         for entry in &output.journal {
             self.note(|txn| txn.append_journal(entry));
@@ -808,8 +816,9 @@ fn deliver(live: &Live, store: &dyn Store, groups: &Receiver<Group>, meters: &Wr
     while let Ok(Group { publications, deliveries, committed, .. }) = groups.recv() {
         let mut outgoing = Vec::with_capacity(publications.len() + deliveries.len());
         let handed: Vec<(Record, &Handed)> =
-            deliveries.iter().filter_map(|handed| Some((request(store, &handed.delivery)?, handed))).collect();
+            deliveries.iter().filter_map(|handed| Some((stored(store, &handed.id)?, handed))).collect();
         feed(live, &publications);
+        feed_released(live, &handed);
         let news = publications.into_iter().filter(|stored| stored.is_news);
         let (events, reaches): (Vec<_>, Vec<_>) =
             news.map(|stored| ((stored.event, stored.sequence), stored.reach)).unzip();
@@ -823,27 +832,37 @@ fn deliver(live: &Live, store: &dyn Store, groups: &Receiver<Group>, meters: &Wr
             view: record.view(),
             body: record.body(),
             sequence: handed.sequence,
-            reach: Reach::Only(vec![handed.delivery.to]),
+            reach: handed.reach.clone(),
         }));
         meters.deliveries.inc_by(live.publish(&outgoing) as u64);
         meters.delivery_lag.observe(committed.elapsed());
     }
 }
 
-/// Tells links to other relays of everything but leased requests, which are nobody else's.
+/// Tells links to other relays of everything but leased requests, which are nobody else's, and withheld results.
 fn feed(live: &Live, publications: &[Stored]) {
     for stored in publications {
         match &stored.reach {
-            Reach::Everyone | Reach::Only(_) => live.feed().publish(&stored.event, stored.sequence),
-            Reach::Named(_) => {}
+            Reach::Everyone | Reach::Only(_) | Reach::Others(_) => live.feed().publish(&stored.event, stored.sequence),
+            Reach::Named(_) | Reach::Withheld(_) => {}
         }
     }
 }
 
-fn request(store: &dyn Store, delivery: &Delivery) -> Option<Record> {
-    store.get(&delivery.job).unwrap_or_else(|error| {
-        // The lease carries the request too: the leaseholder can still work.
-        tracing::error!(%error, job = %delivery.job, "a leased request could not be read");
+/// Tells them of results that are withheld no more.
+fn feed_released(live: &Live, handed: &[(Record, &Handed)]) {
+    for (record, handed) in handed.iter().filter(|(_, handed)| matches!(handed.reach, Reach::Others(_))) {
+        match record.event() {
+            Ok(event) => live.feed().publish(&event, handed.sequence),
+            Err(error) => tracing::error!(%error, id = %handed.id, "a released result could not be read"),
+        }
+    }
+}
+
+fn stored(store: &dyn Store, id: &EventId) -> Option<Record> {
+    store.get(id).unwrap_or_else(|error| {
+        // The lease carries the request too, and the job's end names the result: both can still be found.
+        tracing::error!(%error, %id, "an event could not be read for delivery");
         None
     })
 }

@@ -24,6 +24,9 @@ fn request() -> Request {
         pay_timeout_ms: Some(300),
         heartbeat_timeout_ms: Some(70_000),
         attempts: Some(u32::MAX),
+        replicas: 3,
+        quorum: 2,
+        validate: Validation::Tolerance { abs: i128::MAX, rel_ppm: 1 },
         deadline_ms: Some(u64::MAX),
         ..Request::new(u16::MAX)
     }
@@ -50,6 +53,8 @@ fn reasons() -> Vec<Reason> {
         Reason::Error("out of memory".to_owned()),
         Reason::Unpaid,
         Reason::LateResultWon,
+        Reason::QuorumReached,
+        Reason::NoQuorum,
         Reason::Cancelled,
         Reason::Expired,
     ];
@@ -63,6 +68,8 @@ fn reasons() -> Vec<Reason> {
             | Reason::Error(_)
             | Reason::Unpaid
             | Reason::LateResultWon
+            | Reason::QuorumReached
+            | Reason::NoQuorum
             | Reason::Cancelled
             | Reason::Expired => {}
         }
@@ -74,23 +81,42 @@ fn ends() -> [End; 4] {
     [End::Succeeded { result: ResultId([9; 32]) }, End::Failed, End::Cancelled, End::Expired]
 }
 
-fn lease() -> Lease {
-    Lease { number: u64::MAX, provider: PROVIDER, attempt: 2, since_ms: 5, grace_until_ms: Some(6) }
-}
-
-fn phases() -> Vec<Phase> {
-    let ended = |end| Phase::Ended { end, provider: Some(PROVIDER), at_ms: 7, forget_at_ms: 8 };
-    let live = [
-        Phase::Queued,
-        Phase::Open,
-        Phase::Leased { lease: lease(), accept_by_ms: 9 },
-        Phase::Running { lease: lease(), run_by_ms: 9, heartbeat_by_ms: None },
-        Phase::AwaitingPayment { lease: lease(), amount_msat: Some(1), pay_by_ms: 2, run_left_ms: 3 },
+fn leases() -> Vec<Lease> {
+    let phases = [
+        Phase::Offered { accept_by_ms: 9 },
+        Phase::Running { run_by_ms: 9, heartbeat_by_ms: None },
+        Phase::AwaitingPayment { amount_msat: Some(1), pay_by_ms: 2, run_left_ms: 3 },
     ];
-    live.into_iter().chain(ends().map(ended)).collect()
+    let lease =
+        |phase| Lease { number: u64::MAX, provider: PROVIDER, attempt: 2, since_ms: 5, grace_until_ms: Some(6), phase };
+    phases.map(lease).into()
 }
 
-fn job(phase: Phase) -> Job {
+fn answers() -> [Answer; 3] {
+    [Answer::Unread, Answer::Digest([8; 32]), Answer::Numbers(vec![i128::MIN, 0, i128::MAX])]
+}
+
+fn submissions() -> Vec<Submission> {
+    let verdicts = [None, Some(Verdict::Pass), Some(Verdict::Outlier)];
+    let submission = |(answer, verdict)| Submission {
+        provider: PROVIDER,
+        result: ResultId([7; 32]),
+        lease: Some(3),
+        attempt: 1,
+        late: true,
+        at_ms: 4,
+        answer,
+        verdict,
+    };
+    answers().into_iter().zip(verdicts).map(submission).collect()
+}
+
+fn stages() -> Vec<Stage> {
+    let ended = |end| Stage::Ended { end, provider: Some(PROVIDER), at_ms: 7, forget_at_ms: 8 };
+    [Stage::Active].into_iter().chain(ends().map(ended)).collect()
+}
+
+fn job(stage: Stage) -> Job {
     let attempt = |reason| Attempt { number: 1, provider: PROVIDER, lease: 1, reason, ended_at_ms: 2 };
     Job {
         id: JOB,
@@ -99,8 +125,10 @@ fn job(phase: Phase) -> Job {
         terms: terms(),
         arrival: 3,
         arrived_ms: 4,
+        leases: leases(),
         attempts: reasons().into_iter().map(attempt).collect(),
-        phase,
+        submissions: submissions(),
+        stage,
     }
 }
 
@@ -134,16 +162,19 @@ fn facts() -> Vec<Fact> {
         Fact::ProviderForgotten { provider },
         Fact::Requested { job: JOB, customer: CUSTOMER, request: Box::new(request()), terms: terms() },
         Fact::Leased { job: JOB, provider, lease: 1, accept_by_ms: 2 },
-        Fact::Ran { job: JOB, run_by_ms: 1, heartbeat_by_ms: Some(2) },
-        Fact::PaymentAsked { job: JOB, amount_msat: None, pay_by_ms: 1, run_left_ms: 2 },
+        Fact::Ran { job: JOB, lease: 3, run_by_ms: 1, heartbeat_by_ms: Some(2) },
+        Fact::PaymentAsked { job: JOB, lease: 3, amount_msat: None, pay_by_ms: 1, run_left_ms: 2 },
         Fact::Forgotten { job: JOB },
         Fact::CountersRestored { next_lease: 1, next_arrival: 2 },
     ];
-    facts.extend(reasons().into_iter().map(|reason| Fact::LeaseEnded { job: JOB, reason }));
-    let ended = |end| Fact::Ended { job: JOB, end, provider: Some(provider), late: true, forget_at_ms: 1 };
+    facts.extend(reasons().into_iter().map(|reason| Fact::LeaseEnded { job: JOB, lease: 4, reason }));
+    let (job_id, result) = (JOB, ResultId([6; 32]));
+    facts.extend(answers().map(|answer| Fact::Submitted { job: job_id, provider, result, answer }));
+    let verdicts = || vec![Verdict::Pass, Verdict::Outlier];
+    let ended = |end| Fact::Ended { job: JOB, end, provider: Some(provider), verdicts: verdicts(), forget_at_ms: 1 };
     facts.extend(ends().map(ended));
     facts.extend(providers().into_iter().map(|row| Fact::ProviderRestored(Box::new(row))));
-    facts.extend(phases().into_iter().map(|phase| Fact::JobRestored(Box::new(job(phase)))));
+    facts.extend(stages().into_iter().map(|stage| Fact::JobRestored(Box::new(job(stage)))));
     facts
 }
 
@@ -163,11 +194,12 @@ fn place(fact: &Fact) -> u8 {
         Fact::Ran { .. } => 10,
         Fact::PaymentAsked { .. } => 11,
         Fact::LeaseEnded { .. } => 12,
-        Fact::Ended { .. } => 13,
-        Fact::Forgotten { .. } => 14,
-        Fact::CountersRestored { .. } => 15,
-        Fact::ProviderRestored(_) => 16,
-        Fact::JobRestored(_) => 17,
+        Fact::Submitted { .. } => 13,
+        Fact::Ended { .. } => 14,
+        Fact::Forgotten { .. } => 15,
+        Fact::CountersRestored { .. } => 16,
+        Fact::ProviderRestored(_) => 17,
+        Fact::JobRestored(_) => 18,
     }
 }
 
@@ -179,20 +211,20 @@ fn every_record_reads_back_as_it_was_written() {
         let record = Record { at_ms: u64::MAX, fact };
         assert_eq!(decode(&encode(&record)).unwrap(), record);
     }
-    assert_eq!(places, (0..18).collect(), "a variant has no example");
+    assert_eq!(places, (0..19).collect(), "a variant has no example");
 }
 
 #[test]
 fn an_entry_is_its_format_then_the_time_then_the_variant() {
     for fact in facts() {
         let entry = encode(&Record { at_ms: 5, fact: fact.clone() });
-        assert_eq!(entry[..3], [1, 5, place(&fact)], "{fact:?}");
+        assert_eq!(entry[..3], [2, 5, place(&fact)], "{fact:?}");
     }
 }
 
 #[test]
 fn a_known_entry_reads_as_ever() {
-    let entry = [&[1, 0x90, 0x4e, 9][..], &[1; 32], &[2; 32], &[7, 0xac, 0x02]].concat();
+    let entry = [&[2, 0x90, 0x4e, 9][..], &[1; 32], &[2; 32], &[7, 0xac, 0x02]].concat();
     let fact = Fact::Leased { job: JOB, provider: PROVIDER, lease: 7, accept_by_ms: 300 };
     assert_eq!(decode(&entry).unwrap(), Record { at_ms: 10_000, fact });
 }
@@ -201,8 +233,8 @@ fn a_known_entry_reads_as_ever() {
 fn what_is_not_an_entry_is_refused() {
     let whole = encode(&Record { at_ms: 1, fact: Fact::Unadvertised { provider: PROVIDER } });
     assert!(matches!(decode(&[]), Err(EntryError::Format { found: 0 })));
-    assert!(matches!(decode(&[2]), Err(EntryError::Format { found: 2 })));
-    assert!(matches!(decode(&[1, 0, 200]), Err(EntryError::Damaged(_))));
+    assert!(matches!(decode(&[1]), Err(EntryError::Format { found: 1 })));
+    assert!(matches!(decode(&[2, 0, 200]), Err(EntryError::Damaged(_))));
     for end in 1..whole.len() {
         assert!(matches!(decode(&whole[..end]), Err(EntryError::Damaged(_))), "cut at {end}");
     }

@@ -1,8 +1,8 @@
 //! Invariants: what must hold after every step.
 
+use crate::effect::End;
 use crate::id::{JobId, ProviderId};
 use crate::index::Index;
-use crate::effect::End;
 use crate::job::{Job, Stage};
 use crate::lease::Lease;
 use crate::matching::is_feasible;

@@ -86,6 +86,4 @@ pub use refusal::{Flaw, Refusal};
 pub use request::{Dispatch, NAMED_MAX, Op, REQUIREMENTS_MAX, Request, Requirement, VALUES_MAX};
 pub use scheduler::{RestoreError, Scheduler, Step};
 pub use state::State;
-pub use validation::{
-    Answer, Group, NUMBER_MAX, NUMBER_PLACES, NUMBERS_MAX, ONE_PPM, Submission, Validation, Verdict,
-};
+pub use validation::{Answer, Group, NUMBER_MAX, NUMBER_PLACES, NUMBERS_MAX, ONE_PPM, Submission, Validation, Verdict};

@@ -266,20 +266,12 @@ impl State {
         })
     }
 
-    fn submitted(
-        &mut self,
-        id: JobId,
-        provider: ProviderId,
-        result: ResultId,
-        answer: &Answer,
-    ) -> Result<(), Misfit> {
+    fn submitted(&mut self, id: JobId, provider: ProviderId, result: ResultId, answer: &Answer) -> Result<(), Misfit> {
         let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
         let (lease, attempt, late) = match (job.standing(provider), job.request.dispatch) {
             (Standing::Delivered(_), Dispatch::Leased | Dispatch::Open) => return Err("the provider delivered before"),
             (Standing::Holder(lease), Dispatch::Leased | Dispatch::Open) => (Some(lease.number), lease.attempt, false),
-            (Standing::Past(attempt), Dispatch::Leased | Dispatch::Open) => {
-                (Some(attempt.lease), attempt.number, true)
-            }
+            (Standing::Past(attempt), Dispatch::Leased | Dispatch::Open) => (Some(attempt.lease), attempt.number, true),
             (Standing::Stranger, Dispatch::Open) => (None, 0, false),
             (Standing::Stranger, Dispatch::Leased) => return Err("the provider never held a lease"),
         };

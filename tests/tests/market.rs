@@ -349,6 +349,57 @@ async fn a_leased_request_is_hidden_from_strangers_feeds_and_open_to_who_names_i
 }
 
 #[tokio::test]
+async fn replicas_do_not_see_each_others_results_until_a_quorum_decides() -> anyhow::Result<()> {
+    const KIND: u16 = 5_130;
+    let relay = relay()?;
+    let mut customer = Customer::join(&relay).await?;
+    let (mut one, mut two) = (Provider::join(&relay, KIND).await?, Provider::join(&relay, KIND).await?);
+    let job = customer.ask(request(KIND).tag(["replicas", "2"])).await?;
+    let (lease_one, lease_two) = (one.lease(&job).await?, two.lease(&job).await?);
+    let mut stranger = Client::connect(&relay).await?;
+    two.client.subscribe("results", [json!({"#e": [job.id], "kinds": [KIND + 1_000]})]).await?;
+    stranger.subscribe("results", [json!({"kinds": [KIND + 1_000]})]).await?;
+
+    let first = one.deliver(&lease_one).await?;
+    assert_eq!(customer.told_of_result(KIND).await?.id, first, "the customer has it at once");
+    let questions = [
+        json!({"ids": [first]}),
+        json!({"#e": [job.id], "kinds": [KIND + 1_000]}),
+        json!({"kinds": [KIND + 1_000]}),
+        json!({"authors": [one.pubkey()], "kinds": [KIND + 1_000]}),
+    ];
+    for question in questions.clone() {
+        for client in [&mut stranger, &mut two.client] {
+            assert!(client.query([question.clone()]).await?.is_empty(), "{question} shows it");
+            assert_eq!(client.count([question.clone()]).await?, 0, "{question} counts it");
+        }
+        for client in [&mut customer.client, &mut one.client] {
+            assert_eq!(client.query_ids([question.clone()]).await?, from_ref(&first));
+            assert_eq!(client.count([question.clone()]).await?, 1);
+        }
+    }
+    assert!(two.client.drain("results").is_empty() && stranger.drain("results").is_empty());
+    check_state(&mut customer, &relay, &job, &[("status", "leased"), ("results", "1")]).await?;
+
+    let second = two.deliver(&lease_two).await?;
+    let end = customer.told("success").await?;
+    assert_eq!(end.value("result"), Some(&*first));
+    assert_eq!(end.named("verdict").filter(|verdict| verdict.last().is_some_and(|word| word == "pass")).count(), 2);
+    for client in [&mut stranger, &mut two.client] {
+        let mut live = [client.live("results").await?.id, client.live("results").await?.id];
+        live.sort_unstable();
+        let mut expected = [first.clone(), second.clone()];
+        expected.sort_unstable();
+        assert_eq!(live, expected, "both are delivered when the job ends");
+        assert_eq!(client.count([json!({"kinds": [KIND + 1_000]})]).await?, 2);
+    }
+    let verdicts = stranger.query([json!({"kinds": [1985], "#e": [first]})]).await?;
+    assert_eq!(verdicts.len(), 1);
+    assert_eq!((verdicts[0].value("l"), &verdicts[0].pubkey), (Some("pass"), &relay_key(&relay).await?));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_hidden_request_does_not_use_up_a_strangers_limit() -> anyhow::Result<()> {
     let relay = relay()?;
     let (mut stranger, mut customer) = (Client::connect(&relay).await?, Customer::join(&relay).await?);

@@ -136,9 +136,9 @@ fn read_store(config: &Config, filter: Filter, events: &Sender) -> anyhow::Resul
     let named = filter.kinds.clone().unwrap_or_default();
     reading::every(&*store, filter, true, now_s(), |record| {
         let may_leave = match readers.reach(&record.view()) {
-            Reach::Everyone => true,
+            Reach::Everyone | Reach::Others(_) => true,
             Reach::Only(_) => named.contains(&record.kind),
-            Reach::Named(_) => false,
+            Reach::Named(_) | Reach::Withheld(_) => false,
         };
         if !may_leave || record.event()?.protected {
             withheld.private += 1;

@@ -24,6 +24,8 @@ pub struct MarketConfig {
     pub liveness_s: u64,
     pub attempts: u32,
     pub max_attempts: u32,
+    /// Providers that may work on one job at a time.
+    pub max_replicas: u32,
     /// Slots of a provider that does not name them.
     pub slots: u32,
     pub max_slots: u32,
@@ -58,6 +60,7 @@ impl Default for MarketConfig {
             liveness_s: 900,
             attempts: 5,
             max_attempts: 20,
+            max_replicas: 8,
             slots: 1,
             max_slots: 1_000,
             max_providers: 100_000,
@@ -73,6 +76,7 @@ impl MarketConfig {
     pub(super) fn check(&self) -> anyhow::Result<()> {
         ensure!(self.attempts >= 1, "market.attempts must be 1 or more");
         ensure!(self.attempts <= self.max_attempts, "market.attempts must not be above market.max_attempts");
+        ensure!(self.max_replicas >= 1, "market.max_replicas must be 1 or more");
         ensure!(self.slots >= 1, "market.slots must be 1 or more");
         ensure!(self.slots <= self.max_slots, "market.slots must not be above market.max_slots");
         Ok(())

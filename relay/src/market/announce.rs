@@ -1,10 +1,13 @@
 //! What the scheduler must tell the world, as events for the relay to sign (docs/market.md has the table).
 
-use mercato_scheduler::{Effect, End, JobId, JobView, ProviderId, Reason};
+use mercato_scheduler::{Effect, End, JobId, JobView, LeaseView, ProviderId, Reason, Verdict};
 
 use super::MarketKeys;
 use super::clock::Moment;
 use crate::nostr::{Event, kind};
+
+/// NIP-32 namespace of verdicts on results.
+const VALIDATION: &str = "mercato.validation";
 
 /// An event without its author and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,15 +69,34 @@ pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
             ];
             Draft { kind: kind::JOB_FEEDBACK, tags, content: format!("Lease {lease} is withdrawn: {words}.") }
         }
-        Effect::AnnounceEnd { job, customer, provider, end, reasons } => {
+        Effect::AnnounceVerdict { job, provider, result, verdict, agreed, results } => {
+            let word = verdict.as_str();
+            let tags = vec![
+                tag("L", [VALIDATION]),
+                tag("l", [word, VALIDATION]),
+                tag("e", [hex(&result.0)]),
+                tag("p", [hex(&provider.0)]),
+                tag("job", [hex(&job.0)]),
+                tag("quorum", [agreed.to_string(), results.to_string()]),
+            ];
+            let content = format!("{word}: {agreed} of {results} results agree");
+            Draft { kind: kind::LABEL, tags, content }
+        }
+        Effect::AnnounceEnd { job, customer, provider, end, reasons, judged } => {
             let words = end_words(end);
             let mut tags = vec![tag("status", [end_status(end), words]), tag("e", [hex(&job.0)])];
             tags.extend(provider.iter().map(|provider| tag("p", [hex(&provider.0)])));
             tags.push(tag("p", [hex(&customer.0)]));
+            let others = judged.iter().map(|(other, _, _)| other).filter(|other| Some(*other) != provider.as_ref());
+            tags.extend(others.map(|other| tag("p", [hex(&other.0)])));
             tags.push(tag("end", [end_word(end)]));
             if let End::Succeeded { result } = end {
                 tags.push(tag("result", [hex(&result.0)]));
             }
+            tags.extend(judged.iter().map(|(provider, result, verdict)| {
+                let word = verdict.map_or("undecided", Verdict::as_str);
+                tag("verdict", [hex(&result.0), hex(&provider.0), word.to_owned()])
+            }));
             tags.extend(reasons.iter().map(|(attempt, provider, reason)| reason_tag(*attempt, provider, reason)));
             Draft { kind: kind::JOB_FEEDBACK, tags, content: end_content(words, reasons) }
         }
@@ -89,21 +111,35 @@ fn state(view: &JobView, now: Moment) -> Draft {
         tag("k", [view.kind.to_string()]),
         tag("p", [hex(&view.customer.0)]),
     ];
-    tags.extend(view.provider.map(|provider| tag("p", [hex(&provider.0)])));
+    let held = view.leases.iter().map(|lease| lease.provider);
+    let parties: Vec<_> = if view.leases.is_empty() { view.provider.into_iter().collect() } else { held.collect() };
+    tags.extend(parties.iter().map(|provider| tag("p", [hex(&provider.0)])));
     tags.push(tag("status", [view.status.as_str()]));
     tags.push(tag("customer", [hex(&view.customer.0)]));
     tags.extend(view.provider.map(|provider| tag("provider", [hex(&provider.0)])));
     if view.attempt > 0 {
         tags.push(tag("attempt", [view.attempt.to_string()]));
     }
-    if let Some(lease) = view.lease {
-        tags.push(tag("lease", [lease.to_string()]));
-        tags.extend(view.expires_at_ms.map(|at_ms| tag("lease_deadline", [seconds(now, at_ms).to_string()])));
+    tags.extend(view.leases.iter().map(|lease| lease_tag(lease, view.replicas, now)));
+    let next_ms = view.leases.iter().map(|lease| lease.expires_at_ms).min();
+    tags.extend(next_ms.map(|at_ms| tag("lease_deadline", [seconds(now, at_ms).to_string()])));
+    if view.replicas != (1, 1) {
+        tags.push(tag("replicas", [view.replicas.0.to_string(), view.replicas.1.to_string()]));
+        tags.push(tag("results", [view.results.to_string()]));
     }
     tags.push(tag("deadline", [seconds(now, view.deadline_ms).to_string()]));
     tags.extend(view.amount_msat.map(|amount| tag("amount", [amount.to_string()])));
     tags.extend(view.result.map(|result| tag("result", [hex(&result.0)])));
     Draft { kind: kind::JOB_STATE, tags, content: String::new() }
+}
+
+/// A lease in a job's state; one of several says whose it is and when its deadline comes.
+fn lease_tag(lease: &LeaseView, replicas: (u32, u32), now: Moment) -> Vec<String> {
+    let mut tag = tag("lease", [lease.number.to_string()]);
+    if replicas != (1, 1) {
+        tag.extend([hex(&lease.provider.0), seconds(now, lease.expires_at_ms).to_string()]);
+    }
+    tag
 }
 
 /// Whether a 30383 with this status is the last of its job.

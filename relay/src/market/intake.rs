@@ -1,12 +1,14 @@
 //! What each kind of event asks of the scheduler: one verb for each.
 
-use mercato_scheduler::{Advert, Input, Presence, Refusal, ResultId};
+use mercato_scheduler::{Advert, Answer, Feedback, Input, Presence, Refusal, ResultId, Validation};
 
 use super::catalogue::Row;
 use super::clock::Moment;
 use super::request::{self, Asked};
 use super::tag::{Malformed, Tags};
-use super::{Market, Output, advert, announce, customer_id, feedback, job_id, provider_id, refusal, stamp, subject};
+use super::{
+    Market, Output, advert, announce, answer, customer_id, feedback, job_id, provider_id, refusal, stamp, subject,
+};
 use crate::nostr::{Event, EventId, Pubkey, kind};
 use crate::store::StoreError;
 
@@ -168,12 +170,12 @@ impl Market {
     fn take_feedback(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
         let tags = Tags::of(event);
         let Some(id) = self.job_of(&tags, now.wall_s())? else { return Ok(()) };
-        let input = Input::Feedback {
-            job: job_id(&id),
-            provider: provider_id(&event.pubkey),
-            lease: feedback::lease(&tags).map_err(malformed)?,
-            feedback: feedback::parse(event, &tags).map_err(malformed)?,
-        };
+        let feedback = feedback::parse(event, &tags).map_err(malformed)?;
+        if feedback == Feedback::Partial && !event.content().is_empty() && self.compares(&id).is_some() {
+            return Err("blocked: others work on this job too and must not see yours: deliver it whole".to_owned());
+        }
+        let (job, provider) = (job_id(&id), provider_id(&event.pubkey));
+        let input = Input::Feedback { job, provider, lease: feedback::lease(&tags).map_err(malformed)?, feedback };
         self.step(now, input, output).map_err(refused)
     }
 
@@ -186,8 +188,22 @@ impl Market {
             lease: feedback::lease(&tags).map_err(malformed)?,
             result: ResultId(event.id.0),
             kind: event.kind,
+            answer: self.answer(&id, event, &tags)?,
         };
         self.step(now, input, output).map_err(refused)
+    }
+
+    /// How the results of an open job are compared, if they are.
+    fn compares(&self, id: &EventId) -> Option<Validation> {
+        let job = self.scheduler.state().jobs().get(&job_id(id));
+        job.filter(|job| job.is_open() && job.compares()).map(|job| job.request.validate)
+    }
+
+    fn answer(&self, id: &EventId, event: &Event, tags: &Tags) -> Result<Answer, String> {
+        match self.compares(id) {
+            Some(validate) => answer::parse(event, tags, validate).map_err(malformed),
+            None => Ok(Answer::Unread),
+        }
     }
 
     /// The job that an event answers, if the scheduler knows it. One that it has forgotten is refused by the state that

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! offset  bytes  field
-//!      0      1  format: 1
+//!      0      1  format: 2
 //!      1      n  the record in postcard's encoding, to the end
 //! ```
+//! Format 1 had one lease for each job, and was never released: it is refused by its number.
 //! postcard writes an enum's variant by its position, so the order of the record's variants is part of the format.
 
 use mercato_scheduler::Record;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// An entry that this program did not write.
 #[derive(Debug, thiserror::Error)]

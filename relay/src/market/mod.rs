@@ -10,6 +10,7 @@
 
 mod advert;
 mod announce;
+mod answer;
 mod audience;
 mod catalogue;
 mod clock;
@@ -84,6 +85,8 @@ pub struct Output {
     pub announcements: Vec<Announcement>,
     /// Requests to show to new leaseholders, once all of it is committed.
     pub deliveries: Vec<Delivery>,
+    /// Results to show to everybody, once all of it is committed.
+    pub releases: Vec<Release>,
 }
 
 /// A request becomes visible to a new leaseholder: its authenticated connections with a matching subscription get it.
@@ -93,6 +96,15 @@ pub struct Delivery {
     pub job: EventId,
     /// The leaseholder.
     pub to: Pubkey,
+}
+
+/// A result that was withheld is for everybody from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// The result.
+    pub result: EventId,
+    /// Who could read it before: its author and the customer.
+    pub told: Vec<Pubkey>,
 }
 
 /// Why there is no market. None of it heals by trying again.
@@ -331,7 +343,21 @@ impl Market {
                     output.deliveries.push(Delivery { job, to });
                 }
             }
-            Fact::Ended { job, .. } => self.audiences.open(&EventId(job.0)),
+            Fact::Submitted { job, provider, result, .. } => {
+                if let Some(job) = self.scheduler.state().jobs().get(job).filter(|job| job.compares()) {
+                    self.audiences.withhold(EventId(result.0), readers_of(job, *provider));
+                }
+            }
+            Fact::Ended { job, .. } => {
+                self.audiences.open(&EventId(job.0));
+                let row = self.scheduler.state().jobs().get(job);
+                for submission in row.into_iter().flat_map(|job| &job.submissions) {
+                    let result = EventId(submission.result.0);
+                    if let Some(told) = self.audiences.release(&result) {
+                        output.releases.push(Release { result, told: told.into_iter().collect() });
+                    }
+                }
+            }
             Fact::Advertised { .. }
             | Fact::Unadvertised { .. }
             | Fact::Seen { .. }
@@ -358,11 +384,16 @@ impl Market {
             Effect::AnnounceState { view } => {
                 (None, self.stamps.next(view, now.wall_s(), &*self.store, &self.keys.public()))
             }
-            Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } => (None, now.wall_s()),
+            Effect::AnnounceWithdrawal { .. } | Effect::AnnounceVerdict { .. } | Effect::AnnounceEnd { .. } => {
+                (None, now.wall_s())
+            }
         };
         let state_of = match effect {
             Effect::AnnounceState { view } => Some(view.job),
-            Effect::AnnounceLease { .. } | Effect::AnnounceWithdrawal { .. } | Effect::AnnounceEnd { .. } => None,
+            Effect::AnnounceLease { .. }
+            | Effect::AnnounceWithdrawal { .. }
+            | Effect::AnnounceVerdict { .. }
+            | Effect::AnnounceEnd { .. } => None,
         };
         let draft = announce::draft(effect, request.as_deref(), now);
         output.announcements.push(Announcement { draft, created_at, state_of });
@@ -371,7 +402,12 @@ impl Market {
     fn restore_audiences(&self) {
         let jobs = self.scheduler.state().jobs().values();
         let restricted = jobs.filter_map(|job| Some((EventId(job.id.0), audience_of(job)?)));
-        self.audiences.replace(restricted.collect::<HashMap<_, _>>());
+        let comparing = self.scheduler.state().jobs().values().filter(|job| job.is_open() && job.compares());
+        let withheld = comparing.flat_map(|job| {
+            let results = job.submissions.iter();
+            results.map(|submission| (EventId(submission.result.0), readers_of(job, submission.provider)))
+        });
+        self.audiences.replace(restricted.collect(), withheld.collect());
     }
 
     /// Reads the adverts of every provider that has any. They may have changed while the relay was away, or have been
@@ -412,9 +448,15 @@ fn audience_of(job: &Job) -> Option<HashSet<Pubkey>> {
         return None;
     }
     let past = job.attempts.iter().map(|attempt| attempt.provider);
-    let leaseholders = past.chain(job.lease().map(|lease| lease.provider));
+    let delivered = job.submissions.iter().map(|submission| submission.provider);
+    let leaseholders = past.chain(delivered).chain(job.leases.iter().map(|lease| lease.provider));
     let providers = job.request.providers.iter().copied().chain(leaseholders).map(|provider| Pubkey(provider.0));
     Some(providers.chain([Pubkey(job.customer.0)]).collect())
+}
+
+/// Who may read a provider's result while others still work on the job.
+fn readers_of(job: &Job, provider: ProviderId) -> HashSet<Pubkey> {
+    HashSet::from([Pubkey(provider.0), Pubkey(job.customer.0)])
 }
 
 fn job_id(id: &EventId) -> JobId {
@@ -446,6 +488,8 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
         seen_resolution_ms: ms(config.liveness_s) / 30,
         attempts_default: config.attempts,
         attempts_max: config.max_attempts,
+        // Whoever lowers the attempts alone means that.
+        replicas_max: config.max_replicas.min(config.max_attempts),
         default_slots: config.slots,
         slots_max: config.max_slots,
         jobs_max: config.max_open_jobs,

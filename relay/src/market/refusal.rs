@@ -12,12 +12,14 @@ fn prefix(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::DuplicateJob | Refusal::DuplicateResult => "duplicate",
         Refusal::NotTheCustomer | Refusal::NeverLeased | Refusal::StaleLease { .. } => "restricted",
-        Refusal::AlreadyEnded { .. } => "blocked",
+        Refusal::AlreadyEnded { .. } | Refusal::SecondResult => "blocked",
         Refusal::TooManyJobs { .. } | Refusal::TooManyJobsOfCustomer { .. } | Refusal::TooManyProviders { .. } => {
             "rate-limited"
         }
         Refusal::UnknownJob
         | Refusal::WrongResultKind { .. }
+        | Refusal::UnfitAnswer { .. }
+        | Refusal::TooManyReplicas { .. }
         | Refusal::DeadlinePassed
         | Refusal::InvalidRequest(_)
         | Refusal::InvalidAdvert(_) => "invalid",

@@ -1,10 +1,10 @@
 //! Job requests, kinds 5000-5999: NIP-90 tags and ours become what the scheduler is asked.
 
-use mercato_scheduler::{Dispatch, ProviderId, Request, Requirement};
+use mercato_scheduler::{Dispatch, NUMBER_PLACES, ONE_PPM, ProviderId, Request, Requirement, Validation};
 
 use super::clock::Moment;
-use super::requirement;
 use super::tag::{self, Malformed, Tags, shown};
+use super::{answer, requirement};
 use crate::config::{self, MarketConfig};
 use crate::nostr::{Event, Pubkey};
 
@@ -26,7 +26,11 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
         return Ok(Asked::Elsewhere);
     }
     check_unused(&tags)?;
+    let (replicas, quorum, validate) = replication(&tags)?;
     let mut request = Request {
+        replicas,
+        quorum,
+        validate,
         bid_msat: tags.only_whole("bid")?,
         require: requirements(&tags)?,
         providers: providers(&tags)?,
@@ -106,16 +110,60 @@ fn check_unused(tags: &Tags) -> Result<(), Malformed> {
     for elements in tags.named("rank") {
         check_rank(elements)?;
     }
-    if tags.named("validate").any(|tag| tag.first().is_none_or(String::is_empty)) {
-        return Err(Malformed::new("validate", "needs a method"));
-    }
-    match tags.only("replicas")? {
-        None => Ok(()),
-        Some(counts) if !counts.is_empty() && counts.len() <= 2 && counts.iter().all(|count| count == "1") => Ok(()),
-        Some(_) => {
-            let what = "this relay does not replicate jobs yet; leave the tag out or ask for 1 1";
-            Err(Malformed::new("replicas", what))
+    Ok(())
+}
+
+/// How many are to do the job, how many of them must agree, and on what.
+fn replication(tags: &Tags) -> Result<(u32, u32, Validation), Malformed> {
+    let (replicas, quorum) = match tags.only("replicas")? {
+        None => (1, 1),
+        Some([replicas]) => {
+            let replicas: u32 = tag::whole("replicas", replicas)?;
+            // A majority.
+            (replicas, replicas / 2 + 1)
         }
+        Some([replicas, quorum]) => (tag::whole("replicas", replicas)?, tag::whole("replicas", quorum)?),
+        Some(_) => return Err(Malformed::new("replicas", "needs a number of providers and a quorum")),
+    };
+    if quorum == 0 || quorum > replicas {
+        return Err(Malformed::new("replicas", "the quorum must be from 1 to the number of providers"));
+    }
+    Ok((replicas, quorum, validation(tags, quorum > 1)?))
+}
+
+/// Other methods than these two are for validators; where results are compared, one of these must be named, or none.
+fn validation(tags: &Tags, compares: bool) -> Result<Validation, Malformed> {
+    let mut named = None;
+    for elements in tags.named("validate") {
+        let validation = match elements {
+            [] => return Err(Malformed::new("validate", "needs a method")),
+            [method, ..] if method.is_empty() => return Err(Malformed::new("validate", "needs a method")),
+            [method, ..] if method == "exact" => Validation::Exact,
+            [method, tolerance @ ..] if method == "tolerance" => tolerances(tolerance)?,
+            [method, ..] if compares => {
+                let what = format!("{} is neither exact nor tolerance, by which replicas are compared", shown(method));
+                return Err(Malformed::new("validate", what));
+            }
+            [..] => continue,
+        };
+        if named.replace(validation).is_some() {
+            return Err(Malformed::new("validate", "stands twice"));
+        }
+    }
+    Ok(named.unwrap_or_default())
+}
+
+fn tolerances(elements: &[String]) -> Result<Validation, Malformed> {
+    let (abs, rel) = match elements {
+        [abs] => (abs.as_str(), "0"),
+        [abs, rel] => (abs.as_str(), rel.as_str()),
+        [..] => return Err(Malformed::new("validate", "tolerance needs a difference, and may have a share")),
+    };
+    let (abs, rel) = (answer::number("validate", abs)?, answer::number("validate", rel)?);
+    let millionths = 10_i128.pow(NUMBER_PLACES) / i128::from(ONE_PPM);
+    match u32::try_from(rel / millionths) {
+        Ok(rel_ppm) if abs >= 0 && rel >= 0 && rel_ppm <= ONE_PPM => Ok(Validation::Tolerance { abs, rel_ppm }),
+        Ok(_) | Err(_) => Err(Malformed::new("validate", "a tolerance is not negative, and a share at most 1")),
     }
 }
 

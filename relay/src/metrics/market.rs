@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mercato_scheduler::{End, Fact, Phase, Presence, State};
+use mercato_scheduler::{End, Fact, Presence, State, Status};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -10,12 +10,12 @@ use prometheus_client::registry::Registry;
 use super::Labelled;
 
 const ENDS: [&str; 4] = ["succeeded", "failed", "cancelled", "expired"];
-const PHASES: [&str; 5] = ["queued", "open", "leased", "running", "payment"];
+const STATES: [&str; 6] = ["queued", "open", "leased", "running", "payment", "validating"];
 
 /// Clones count in the same place.
 #[derive(Debug, Clone)]
 pub struct MarketMeters {
-    jobs: Labelled<Gauge, 5>,
+    jobs: Labelled<Gauge, 6>,
     providers: Gauge,
     providers_online: Gauge,
     requests: Counter,
@@ -27,7 +27,7 @@ pub struct MarketMeters {
 impl Default for MarketMeters {
     fn default() -> Self {
         Self {
-            jobs: Labelled::new("state", PHASES, Gauge::default),
+            jobs: Labelled::new("state", STATES, Gauge::default),
             providers: Gauge::default(),
             providers_online: Gauge::default(),
             requests: Counter::default(),
@@ -74,22 +74,23 @@ impl MarketMeters {
         self.providers.set(state.providers().len() as i64);
         self.providers_online.set(online as i64);
         let mut counts: HashMap<usize, i64> = HashMap::new();
-        for place in state.jobs().values().filter_map(|job| place(&job.phase)) {
+        for place in state.jobs().values().filter_map(|job| place(job.status())) {
             *counts.entry(place).or_default() += 1;
         }
-        for place in 0..PHASES.len() {
+        for place in 0..STATES.len() {
             self.jobs.at(place).set(counts.get(&place).copied().unwrap_or(0));
         }
     }
 }
 
-fn place(phase: &Phase) -> Option<usize> {
-    match phase {
-        Phase::Queued => Some(0),
-        Phase::Open => Some(1),
-        Phase::Leased { .. } => Some(2),
-        Phase::Running { .. } => Some(3),
-        Phase::AwaitingPayment { .. } => Some(4),
-        Phase::Ended { .. } => None,
+fn place(status: Status) -> Option<usize> {
+    match status {
+        Status::Queued => Some(0),
+        Status::Open => Some(1),
+        Status::Leased => Some(2),
+        Status::Running => Some(3),
+        Status::AwaitingPayment => Some(4),
+        Status::Validating => Some(5),
+        Status::Succeeded | Status::Failed | Status::Cancelled | Status::Expired => None,
     }
 }

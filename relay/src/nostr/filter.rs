@@ -158,9 +158,11 @@ impl Filter {
         self.kinds.as_ref().is_some_and(|kinds| !kinds.is_empty() && kinds.iter().all(|kind| kind::is_private(*kind)))
     }
 
-    /// Whether every event that can match is for everybody, whoever asks: none is private, none a request that may be leased.
+    /// Whether every event that can match is for everybody, whoever asks: none is private, none a request that may be leased
+    /// or a result that may be withheld.
     pub fn is_public(&self) -> bool {
-        let public = |kind: &u16| !kind::is_private(*kind) && !kind::is_job_request(*kind);
+        let closed = |kind: u16| kind::is_private(kind) || kind::is_job_request(kind) || kind::is_job_result(kind);
+        let public = |kind: &u16| !closed(*kind);
         self.kinds.as_ref().is_some_and(|kinds| kinds.iter().all(public))
     }
 

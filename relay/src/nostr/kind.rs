@@ -20,6 +20,8 @@ pub const VANISH: u16 = 62;
 pub const GIFT_WRAP: u16 = 1059;
 /// NIP-59 gift wrap that is not kept.
 pub const EPHEMERAL_GIFT_WRAP: u16 = 21059;
+/// NIP-32 label.
+pub const LABEL: u16 = 1985;
 /// NIP-56 report.
 pub const REPORT: u16 = 1984;
 /// NIP-90 job feedback.

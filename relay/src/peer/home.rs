@@ -100,12 +100,12 @@ impl Home {
     }
 
     /// Whether a peer may be given an event that its filter matches: what everyone may read, and what the operator names
-    /// by kind though only the parties may read it. Never a leased request, nor what only its author may publish.
+    /// by kind though only the parties may read it. Never a leased request or a withheld result, nor what only its author may publish.
     pub fn may_leave(&self, event: &EventView<'_>, filter: &Filter, protected: bool) -> bool {
         let may_be_read = match self.stock.readers.reach(event) {
-            Reach::Everyone => true,
+            Reach::Everyone | Reach::Others(_) => true,
             Reach::Only(_) => filter.kinds.as_ref().is_some_and(|kinds| kinds.contains(&event.kind)),
-            Reach::Named(_) => false,
+            Reach::Named(_) | Reach::Withheld(_) => false,
         };
         may_be_read && !protected
     }

@@ -12,6 +12,11 @@ pub enum Reach {
     Everyone,
     /// An open leased request: clients that have proved to hold one of these keys, and those that ask for it by name.
     Named(Vec<Pubkey>),
+    /// A result that is withheld for a while: clients that have proved to hold one of these keys, however they ask, and
+    /// no other relay.
+    Withheld(Vec<Pubkey>),
+    /// A result that was withheld until now: everyone but clients that hold one of these keys, who got it when it came.
+    Others(Vec<Pubkey>),
     /// Clients that have proved to hold one of these keys, however they ask.
     Only(Vec<Pubkey>),
 }
@@ -31,6 +36,9 @@ impl Readers {
         if kind::is_private(event.kind) {
             return connection.with_keys(|keys| is_involved(event, keys));
         }
+        if kind::is_job_result(event.kind) {
+            return connection.with_keys(|keys| self.audiences.may_read(event.id, keys));
+        }
         // An open leased request shows up in nobody else's feed; who names it (`ids`, `#e`) may look it up.
         filter.names_events() || connection.with_keys(|keys| self.audiences.may_see(event, keys))
     }
@@ -38,12 +46,16 @@ impl Readers {
     /// Of the events that are for everybody but for a while, those that this client may not be told of in answer to
     /// `filter`: what is to be taken out of a set that was made for all.
     pub fn hidden(&self, filter: &Filter, connection: &Connection) -> Vec<EventId> {
-        let asks_for_requests =
-            filter.kinds.as_ref().is_none_or(|kinds| kinds.iter().copied().any(kind::is_job_request));
-        match asks_for_requests && !filter.names_events() {
+        let asks_for =
+            |is_such: fn(u16) -> bool| filter.kinds.as_ref().is_none_or(|kinds| kinds.iter().copied().any(is_such));
+        let mut hidden = match asks_for(kind::is_job_request) && !filter.names_events() {
             true => connection.with_keys(|keys| self.audiences.hidden_from(keys)),
             false => Vec::new(),
+        };
+        if asks_for(kind::is_job_result) {
+            hidden.extend(connection.with_keys(|keys| self.audiences.withheld_from(keys)));
         }
+        hidden
     }
 
     /// What of `filter` finds the private events that this client may be told of, among others.
@@ -72,6 +84,9 @@ impl Readers {
     pub fn reach(&self, event: &EventView<'_>) -> Reach {
         if kind::is_private(event.kind) {
             return Reach::Only(involved(event).collect());
+        }
+        if kind::is_job_result(event.kind) {
+            return self.audiences.readers_of(event.id).map_or(Reach::Everyone, Reach::Withheld);
         }
         self.audiences.of(event.id).map_or(Reach::Everyone, Reach::Named)
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mercato::config::MarketConfig;
-use mercato::market::{Audiences, Delivery, Market, MarketKeys, Output};
+use mercato::market::{Audiences, Delivery, Market, MarketKeys, Output, Release};
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::store::memory::MemoryStore;
 use mercato::store::{Admission, Progress, Scan, Store, Transaction};
@@ -24,6 +24,7 @@ pub struct World {
     /// What the last call asked for.
     pub events: Vec<Event>,
     pub deliveries: Vec<Delivery>,
+    pub releases: Vec<Release>,
 }
 
 /// The key pair of somebody; 0 is nobody.
@@ -62,8 +63,8 @@ impl World {
         let journal = std::iter::empty();
         let (market, output) =
             Market::restore(&config, keys.clone(), audiences.clone(), journal, now_ms, store.clone()).unwrap();
-        let mut world =
-            Self { now_ms, config, keys, store, audiences, market, events: Vec::new(), deliveries: Vec::new() };
+        let (events, deliveries, releases) = (Vec::new(), Vec::new(), Vec::new());
+        let mut world = Self { now_ms, config, keys, store, audiences, market, events, deliveries, releases };
         world.commit(None, output);
         world
     }
@@ -157,6 +158,7 @@ impl World {
         txn.commit().unwrap();
         self.events = events;
         self.deliveries = output.deliveries;
+        self.releases = output.releases;
     }
 
     /// Advertises these kinds under an empty `d`, and connects.

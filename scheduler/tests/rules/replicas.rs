@@ -68,8 +68,7 @@ fn a_quorum_decides_and_the_one_who_differs_is_an_outlier() {
     assert_eq!(ends(&bench.answer(1, 2, digest(7)).expect("taken")), []);
     assert_eq!(ends(&bench.answer(1, 1, digest(9)).expect("taken")), []);
     let effects = bench.answer(1, 3, digest(9)).expect("taken");
-    let expected =
-        [(provider(2), Verdict::Outlier), (provider(1), Verdict::Pass), (provider(3), Verdict::Pass)];
+    let expected = [(provider(2), Verdict::Outlier), (provider(1), Verdict::Pass), (provider(3), Verdict::Pass)];
     assert_eq!(verdicts(&effects), expected);
     assert_eq!(ends(&effects), [success(1)]);
     let counts = [1, 2, 3].map(|n| (bench.row(n).succeeded, bench.row(n).failed, bench.row(n).free_slots()));

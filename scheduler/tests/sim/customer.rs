@@ -1,8 +1,8 @@
 //! What customers ask for.
 
 use super::provider::KINDS;
-use super::truth::TOLERANCE;
 use super::rng::Rng;
+use super::truth::TOLERANCE;
 use mercato_scheduler::{CustomerId, Dispatch, JobId, Op, ProviderId, Request, Requirement, Validation, Value};
 
 pub fn customer_id(number: u64) -> CustomerId {
