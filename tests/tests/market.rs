@@ -539,7 +539,7 @@ async fn malformed_scheduling_tags_are_refused_at_the_door() -> anyhow::Result<(
         request(5_120).tag(["timeout", "coffee", "5"]),
         request(5_120).tag(["deadline", "tomorrow"]),
         request(5_120).tag(["deadline", &(now_s() - 5).to_string()]),
-        request(5_120).tag(["bid", "1.5"]),
+        request(5_120).tag(["bid", "ten"]),
         request(5_120).tag(["p", "nobody"]),
         request(5_120).tag(["rank", "price", "sideways"]),
         request(5_120).tag(["scheduler", "nobody"]),

@@ -2,7 +2,8 @@
 
 use mercato_scheduler::Feedback;
 
-use super::tag::{self, Malformed, Tags, shown};
+use super::money;
+use super::tag::{Malformed, Tags};
 use crate::nostr::Event;
 
 /// Reads what `event` says by its `status` tag.
@@ -14,10 +15,11 @@ pub fn parse(event: &Event, tags: &Tags) -> Result<Feedback, Malformed> {
         "success" => Ok(Feedback::Success),
         "error" => Ok(Feedback::Error { reason: reason(status, event) }),
         "payment-required" => Ok(Feedback::PaymentRequired { amount_msat: amount_msat(tags)? }),
-        unknown => {
-            let known = "payment-required processing error success partial";
-            Err(Malformed::new("status", format!("unknown status {}, not one of {known}", shown(unknown))))
+        own @ ("assigned" | "withdrawn" | "cancelled" | "offer") => {
+            Err(Malformed::new("status", format!("{own} is not a provider's word on a job")))
         }
+        // Providers have words of their own (`chain-scheduled`, `payment-rejected`), or none: it is alive.
+        _ => Ok(Feedback::Success),
     }
 }
 
@@ -36,5 +38,5 @@ fn reason(status: &[String], event: &Event) -> String {
 
 fn amount_msat(tags: &Tags) -> Result<Option<u64>, Malformed> {
     let amount = tags.only("amount")?.and_then(<[String]>::first);
-    amount.map(|amount| tag::whole("amount", amount)).transpose()
+    amount.map_or(Ok(None), |amount| money::msat("amount", amount))
 }

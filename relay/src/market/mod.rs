@@ -18,6 +18,7 @@ mod feedback;
 mod intake;
 pub mod journal;
 mod keys;
+mod money;
 mod presence;
 mod refusal;
 mod request;

@@ -4,7 +4,7 @@ use mercato_scheduler::{Dispatch, NUMBER_PLACES, ONE_PPM, ProviderId, Request, R
 
 use super::clock::Moment;
 use super::tag::{self, Malformed, Tags, shown};
-use super::{answer, requirement};
+use super::{answer, money, requirement};
 use crate::config::{self, MarketConfig};
 use crate::nostr::{Event, Pubkey};
 
@@ -31,7 +31,7 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
         replicas,
         quorum,
         validate,
-        bid_msat: tags.only_whole("bid")?,
+        bid_msat: bid_msat(&tags)?,
         require: requirements(&tags)?,
         providers: providers(&tags)?,
         dispatch: dispatch(&tags, config.dispatch)?,
@@ -55,8 +55,21 @@ fn requirements(tags: &Tags) -> Result<Vec<Requirement>, Malformed> {
     tags.named("require").map(|tag| requirement::parse("require", tag)).collect()
 }
 
+fn bid_msat(tags: &Tags) -> Result<Option<u64>, Malformed> {
+    let bid = tags.only("bid")?.and_then(<[String]>::first);
+    bid.map_or(Ok(None), |bid| money::msat("bid", bid))
+}
+
+/// An empty `p` names nobody. Who writes a key that cannot be read means somebody: that job must not go to others.
 fn providers(tags: &Tags) -> Result<Vec<ProviderId>, Malformed> {
-    tags.values("p").map(|key| Ok(ProviderId(tag::pubkey("p", key)?.0))).collect()
+    let named = tags.named("p").flat_map(|tag| match tag {
+        [] => &[],
+        // Some put all keys into one tag; what else may stand there (a relay's address) is no key.
+        [_, rest @ ..] if rest.iter().all(|more| Pubkey::from_hex(&more.to_ascii_lowercase()).is_some()) => tag,
+        [_, ..] => &tag[..1],
+    });
+    let named = named.filter(|key| !key.is_empty());
+    named.map(|key| Ok(ProviderId(tag::pubkey("p", &key.to_ascii_lowercase())?.0))).collect()
 }
 
 fn dispatch(tags: &Tags, default: config::Dispatch) -> Result<Dispatch, Malformed> {
