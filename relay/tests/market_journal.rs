@@ -132,6 +132,17 @@ fn job(stage: Stage) -> Job {
     }
 }
 
+fn tally() -> Tally {
+    let evidence = Evidence { good: 1, bad: u64::MAX };
+    let shares = [([5; 32], evidence)].into();
+    Tally { as_of_ms: 1, shares, newcomers: evidence, others: evidence, sum: evidence }
+}
+
+fn customer() -> Customer {
+    let served_by = [PROVIDER].into();
+    Customer { id: CUSTOMER, heard_ms: 1, tally: tally(), served_by, paid: 1, late: 2, unpaid: 3, settled_msat: 4 }
+}
+
 fn providers() -> Vec<Provider> {
     let presences =
         [Presence::Online, Presence::Seen { until_ms: 1 }, Presence::Offline { since_ms: 1, grace_until_ms: u64::MAX }];
@@ -144,6 +155,10 @@ fn providers() -> Vec<Provider> {
         succeeded: 1,
         failed: u32::MAX,
         late: 0,
+        outliers: 2,
+        settled_msat: u64::MAX,
+        reputation: Reputation { tallies: [(5050, tally())].into() },
+        served: [CUSTOMER].into(),
     };
     presences.map(row).into()
 }
@@ -175,6 +190,9 @@ fn facts() -> Vec<Fact> {
     facts.extend(ends().map(ended));
     facts.extend(providers().into_iter().map(|row| Fact::ProviderRestored(Box::new(row))));
     facts.extend(stages().into_iter().map(|stage| Fact::JobRestored(Box::new(job(stage)))));
+    facts.push(Fact::HalfLifeSet { half_life_ms: 1 });
+    facts.push(Fact::CustomerForgotten { customer: CUSTOMER });
+    facts.push(Fact::CustomerRestored(Box::new(customer())));
     facts
 }
 
@@ -200,6 +218,9 @@ fn place(fact: &Fact) -> u8 {
         Fact::CountersRestored { .. } => 16,
         Fact::ProviderRestored(_) => 17,
         Fact::JobRestored(_) => 18,
+        Fact::HalfLifeSet { .. } => 19,
+        Fact::CustomerForgotten { .. } => 20,
+        Fact::CustomerRestored(_) => 21,
     }
 }
 
@@ -211,7 +232,7 @@ fn every_record_reads_back_as_it_was_written() {
         let record = Record { at_ms: u64::MAX, fact };
         assert_eq!(decode(&encode(&record)).unwrap(), record);
     }
-    assert_eq!(places, (0..19).collect(), "a variant has no example");
+    assert_eq!(places, (0..22).collect(), "a variant has no example");
 }
 
 #[test]

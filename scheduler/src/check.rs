@@ -1,12 +1,12 @@
 //! Invariants: what must hold after every step.
 
 use crate::effect::End;
-use crate::id::{JobId, ProviderId};
+use crate::id::{CustomerId, JobId, ProviderId};
 use crate::index::Index;
 use crate::job::{Job, Stage};
 use crate::lease::Lease;
 use crate::matching::is_feasible;
-use crate::provider::Provider;
+use crate::provider::{ESTABLISHED, Provider};
 use crate::record::{Fact, Record};
 use crate::request::Dispatch;
 use crate::scheduler::Scheduler;
@@ -31,6 +31,8 @@ impl Scheduler {
         let (open, ended) = (index.open, index.ended.len());
         hold(open <= self.config().jobs_max, || format!("{open} open jobs"))?;
         hold(ended <= self.config().ended_max, || format!("{ended} ended jobs"))?;
+        let customers = index.customers.len();
+        hold(customers <= self.config().customers_max, || format!("{customers} customers"))?;
         if self.is_settled() { self.state().check_settled() } else { Ok(()) }
     }
 }
@@ -43,8 +45,9 @@ impl State {
     pub fn check(&self) -> Result<(), String> {
         self.jobs.keys().try_for_each(|job| self.check_job(*job))?;
         self.providers.keys().try_for_each(|provider| self.check_provider(*provider))?;
+        self.customers.keys().try_for_each(|customer| self.check_customer(*customer))?;
         self.check_numbers()?;
-        let built = Index::build(self.jobs.values(), self.providers.values());
+        let built = Index::build(self.jobs.values(), self.providers.values(), self.customers.values());
         hold(built == self.index, || "the indexes differ from the tables".to_owned())
     }
 
@@ -85,6 +88,9 @@ impl State {
             Fact::Restarted { .. } | Fact::CountersRestored { .. } => self.check(),
             Fact::ProviderRestored(row) => self.check_provider(row.id),
             Fact::JobRestored(job) => self.check_job(job.id),
+            Fact::HalfLifeSet { .. } => Ok(()),
+            Fact::CustomerForgotten { customer } => self.check_customer(*customer),
+            Fact::CustomerRestored(row) => self.check_customer(row.id),
         }
     }
 
@@ -116,10 +122,26 @@ impl State {
             return Ok(());
         };
         hold(row.id == id, || format!("{id:?} is filed under a wrong id"))?;
+        hold(row.served.len() <= ESTABLISHED, || format!("{id:?} remembers too many customers"))?;
+        row.reputation.flaw().map_or(Ok(()), |flaw| Err(format!("{id:?}: {flaw}")))?;
         row.leases.iter().try_for_each(|job| {
             let lease = self.jobs.get(job).and_then(|job| job.lease_of(id));
             hold(lease.is_some(), || format!("{id:?} counts a lease on {job:?} that it does not hold"))
         })
+    }
+
+    /// The invariants of what is remembered of one customer.
+    ///
+    /// # Errors
+    /// The first broken invariant.
+    pub fn check_customer(&self, id: CustomerId) -> Result<(), String> {
+        let Some(row) = self.customers.get(&id) else {
+            return Ok(());
+        };
+        hold(row.id == id, || format!("{id:?} is filed under a wrong id"))?;
+        hold(row.served_by.len() <= ESTABLISHED, || format!("{id:?} remembers too many providers"))?;
+        hold(row.heard_ms <= self.now_ms, || format!("{id:?} was heard of in the future"))?;
+        row.tally.flaw().map_or(Ok(()), |flaw| Err(format!("{id:?}: {flaw}")))
     }
 
     fn check_lease(&self, job: &Job, lease: &Lease) -> Check {

@@ -1,5 +1,9 @@
 //! What the operator decides: times and bounds.
 
+use crate::reputation::HALF_LIFE_MS;
+
+const SECOND: u64 = 1_000;
+
 /// Times in milliseconds, and the bound of every table.
 ///
 /// A change takes effect for what comes after it: records carry what was decided, so a replay under another
@@ -46,11 +50,14 @@ pub struct Config {
     pub ended_retention_ms: u64,
     /// Ended jobs remembered at a time; the oldest goes first.
     pub ended_max: usize,
+    /// How long it takes for evidence about a provider or customer to count half.
+    pub half_life_ms: u64,
+    /// Customers whose past is remembered; the one heard of longest ago goes first.
+    pub customers_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        const SECOND: u64 = 1_000;
         const HOUR: u64 = 3_600 * SECOND;
         Self {
             accept_timeout_ms: 10 * SECOND,
@@ -73,6 +80,8 @@ impl Default for Config {
             providers_max: 100_000,
             ended_retention_ms: HOUR,
             ended_max: 100_000,
+            half_life_ms: HALF_LIFE_MS,
+            customers_max: 100_000,
         }
     }
 }
@@ -92,6 +101,7 @@ impl Config {
             (self.replicas_max > 0, "replicas_max must not be 0"),
             (self.replicas_max <= self.attempts_max, "replicas_max must not exceed attempts_max"),
             (self.default_slots <= self.slots_max, "default_slots must not exceed slots_max"),
+            (self.half_life_ms >= SECOND, "half_life_ms must be 1000 or more"),
             (self.ended_max > 0, "ended_max must not be 0"),
         ];
         rules.into_iter().find(|(holds, _)| !holds).map(|(_, flaw)| flaw)

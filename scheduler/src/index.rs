@@ -1,5 +1,6 @@
 //! What makes the next thing to do quick to find: derived from jobs and providers, never stored.
 
+use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId};
 use crate::job::{Job, Stage};
 use crate::provider::{Presence, Provider};
@@ -24,6 +25,8 @@ pub(crate) struct Index {
     pub lapses: BTreeSet<(u64, ProviderId)>,
     /// Providers that are away and hold no lease, by the end of their grace: who makes room first.
     pub idle: BTreeSet<(u64, ProviderId)>,
+    /// Customers by when they were heard of last: who makes room first.
+    pub customers: BTreeSet<(u64, CustomerId)>,
 }
 
 /// A job's places in the indexes.
@@ -75,8 +78,13 @@ impl ProviderKeys {
 }
 
 impl Index {
-    pub fn build<'a>(jobs: impl Iterator<Item = &'a Job>, providers: impl Iterator<Item = &'a Provider>) -> Self {
+    pub fn build<'a>(
+        jobs: impl Iterator<Item = &'a Job>,
+        providers: impl Iterator<Item = &'a Provider>,
+        customers: impl Iterator<Item = &'a Customer>,
+    ) -> Self {
         let mut index = Self::default();
+        index.customers = customers.map(|customer| (customer.heard_ms, customer.id)).collect();
         jobs.for_each(|job| index.add_job(JobKeys::of(job)));
         providers.for_each(|provider| index.add_provider(&ProviderKeys::of(provider)));
         index

@@ -37,10 +37,12 @@
 //! | `index` | what makes the next thing to do quick to find |
 //! | `matching` | who is feasible, and who is chosen: the formula |
 //! | `validation` | when two results agree, and which one a quorum stands behind |
+//! | `reputation` | what the past of a provider or customer says: decayed, capped, bounded from below |
+//! | `state/standing` | what each outcome says about whom |
 //! | `wake` | which waiting jobs deserve another look |
 //! | `check` | the invariants |
 //! | `input`, `record`, `effect`, `refusal` | what goes in and comes out |
-//! | `job`, `lease`, `provider`, `request`, `advert`, `id`, `config` | the nouns |
+//! | `job`, `lease`, `provider`, `customer`, `request`, `advert`, `id`, `config` | the nouns |
 //!
 //! # Invariants
 //!
@@ -55,6 +57,7 @@
 mod advert;
 mod check;
 mod config;
+mod customer;
 mod effect;
 mod id;
 mod index;
@@ -65,6 +68,7 @@ pub mod matching;
 mod provider;
 mod record;
 mod refusal;
+mod reputation;
 mod request;
 mod scheduler;
 mod state;
@@ -74,15 +78,17 @@ mod wake;
 
 pub use advert::{Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value};
 pub use config::Config;
+pub use customer::Customer;
 pub use effect::{Effect, End, JobView, LeaseView, Status};
 pub use id::{CustomerId, JobId, ProviderId, ResultId};
 pub use input::{Feedback, Input};
 pub use job::{Deadline, Due, Job, Stage, Standing, Terms};
 pub use lease::{Attempt, Lease, Phase, REASON_MAX, Reason};
 pub use matching::{seed, splitmix64};
-pub use provider::{Presence, Provider};
+pub use provider::{ESTABLISHED, Presence, Provider};
 pub use record::{Fact, Record};
 pub use refusal::{Flaw, Refusal};
+pub use reputation::{Counterparty, Evidence, HALF_LIFE_MS, OUTCOME, Reputation, SHARE_MAX, Tally, weight};
 pub use request::{Dispatch, NAMED_MAX, Op, REQUIREMENTS_MAX, Request, Requirement, VALUES_MAX};
 pub use scheduler::{RestoreError, Scheduler, Step};
 pub use state::State;

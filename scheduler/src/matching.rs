@@ -11,7 +11,7 @@
 //! **Score**, all in thousandths and integers, rounded down:
 //!
 //! ```text
-//! record = 1000 * (succeeded + 1) / (succeeded + failed + 2)      a newcomer has 500
+//! record = the lower bound of its reputation for the kind         see `reputation`; a newcomer has 120
 //! price  = 1000 * (cheapest + 1) / (price + 1)                    cheapest of the feasible; no price counts as 0
 //! free   = 1000 * free slots / slots
 //! online = 1000 when it has an authenticated connection, else 0
@@ -52,7 +52,7 @@ pub(crate) fn choose(state: &State, job: &Job) -> (usize, Option<Choice>) {
         available.iter().filter_map(of).collect()
     };
     let examined = if named { job.request.providers.len() } else { available.len() };
-    (examined, best_of_two(job, &candidates))
+    (examined, best_of_two(state, job, &candidates))
 }
 
 /// Whether a provider, known to be available, may have the job, and at what price.
@@ -75,11 +75,14 @@ pub(crate) fn is_feasible(job: &Job, provider: &Provider) -> bool {
     provider.is_available() && job.admits(provider.id) && candidate(job, provider).is_some()
 }
 
-fn best_of_two(job: &Job, candidates: &[Candidate<'_>]) -> Option<Choice> {
+fn best_of_two(state: &State, job: &Job, candidates: &[Candidate<'_>]) -> Option<Choice> {
     let cheapest_msat = candidates.iter().map(|(_, price_msat)| *price_msat).min()?;
     let seed = seed(job.id, job.next_attempt());
     let (first, second) = draw_two(seed, candidates.len());
-    let rate = |at: usize| candidates.get(at).map(|candidate| Score::of(candidate, cheapest_msat));
+    let rate = |at: usize| {
+        let candidate = candidates.get(at)?;
+        Some(Score::of(candidate, state.low_permille(candidate.0, job.request.kind), cheapest_msat))
+    };
     let (winner, score) = match (rate(first), rate(second)) {
         (Some(one), Some(two)) if two.total() > one.total() => (second, two),
         (Some(one), Some(_) | None) => (first, one),
@@ -99,11 +102,9 @@ struct Score {
 }
 
 impl Score {
-    fn of((provider, price_msat): &Candidate<'_>, cheapest_msat: u64) -> Self {
-        let succeeded = u128::from(provider.succeeded);
-        let failed = u128::from(provider.failed);
+    fn of((provider, price_msat): &Candidate<'_>, record: i64, cheapest_msat: u64) -> Self {
         Self {
-            record: permille(succeeded + 1, succeeded + failed + 2),
+            record,
             price: permille(u128::from(cheapest_msat) + 1, u128::from(*price_msat) + 1),
             online: if provider.is_online() { 1_000 } else { 0 },
             free: permille(u128::from(provider.free_slots()), u128::from(provider.slots.max(1))),

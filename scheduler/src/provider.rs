@@ -1,10 +1,14 @@
 //! A provider: its offer, its presence, its leases and its past.
 
 use crate::advert::{Advert, Offer};
-use crate::id::{JobId, ProviderId};
+use crate::id::{CustomerId, JobId, ProviderId};
+use crate::reputation::Reputation;
 use crate::validation::Verdict;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+
+/// Others that a party must have dealt with, for its word to be its own and not one of the newcomers'.
+pub const ESTABLISHED: usize = 3;
 
 /// Whether a provider is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +49,14 @@ pub struct Provider {
     pub failed: u32,
     /// Results accepted after its lease was over.
     pub late: u32,
+    /// Of `failed`: results that a quorum did not agree with.
+    pub outliers: u32,
+    /// What it was paid for results that were accepted, in millisatoshi.
+    pub settled_msat: u64,
+    /// What its outcomes say about it.
+    pub reputation: Reputation,
+    /// The first customers whose jobs it did; at most [`ESTABLISHED`].
+    pub served: BTreeSet<CustomerId>,
 }
 
 impl Provider {
@@ -58,6 +70,10 @@ impl Provider {
             succeeded: 0,
             failed: 0,
             late: 0,
+            outliers: 0,
+            settled_msat: 0,
+            reputation: Reputation::default(),
+            served: BTreeSet::new(),
         }
     }
 
@@ -98,6 +114,14 @@ impl Provider {
             (Verdict::Outlier, false | true) => &mut self.failed,
         };
         *count = count.saturating_add(1);
+        if verdict == Verdict::Outlier {
+            self.outliers = self.outliers.saturating_add(1);
+        }
+    }
+
+    /// Whether it has a standing: it did jobs of several customers. Before that its word about a customer is a newcomer's.
+    pub fn is_established(&self) -> bool {
+        self.served.len() >= ESTABLISHED
     }
 
     /// Whether forgetting it loses nothing.

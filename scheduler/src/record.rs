@@ -1,6 +1,7 @@
 //! The journal: what happened, in the past tense.
 
 use crate::advert::Advert;
+use crate::customer::Customer;
 use crate::effect::End;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::job::{Job, Terms};
@@ -168,4 +169,16 @@ pub enum Fact {
     ProviderRestored(Box<Provider>),
     /// A job, in a checkpoint.
     JobRestored(Box<Job>),
+    /// Evidence halves in this time from now on.
+    HalfLifeSet {
+        /// In milliseconds.
+        half_life_ms: u64,
+    },
+    /// A customer's past made room for another's.
+    CustomerForgotten {
+        /// Whose.
+        customer: CustomerId,
+    },
+    /// A customer's past, in a checkpoint.
+    CustomerRestored(Box<Customer>),
 }

@@ -112,8 +112,11 @@ impl Scheduler {
         let counters = Fact::CountersRestored { next_lease, next_arrival };
         let providers = self.state.providers.values().cloned();
         let jobs = self.state.jobs.values().cloned();
-        let facts = std::iter::once(counters)
+        let half_life_ms = self.state.half_life_ms;
+        let facts = [Fact::HalfLifeSet { half_life_ms }, counters]
+            .into_iter()
             .chain(providers.map(|row| Fact::ProviderRestored(Box::new(row))))
+            .chain(self.state.customers.values().cloned().map(|row| Fact::CustomerRestored(Box::new(row))))
             .chain(jobs.map(|job| Fact::JobRestored(Box::new(job))));
         facts.map(|fact| Record { at_ms: self.state.now_ms, fact }).collect()
     }

@@ -1,24 +1,46 @@
 //! The state, and the only function that changes it.
 
-use crate::id::{JobId, ProviderId, ResultId};
+mod standing;
+
+use crate::customer::Customer;
+use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::index::{Index, JobKeys, ProviderKeys};
 use crate::job::{Job, Stage, Standing};
 use crate::lease::{Attempt, Lease, Phase, Reason};
 use crate::provider::{Presence, Provider};
 use crate::record::{Fact, Record};
+use crate::reputation::HALF_LIFE_MS;
 use crate::request::Dispatch;
 use crate::validation::{Answer, Submission, Verdict};
 use std::collections::BTreeMap;
 
 /// Jobs and providers, and what is derived from them. Equal journals make equal states.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct State {
     pub(crate) now_ms: u64,
+    /// Evidence halves in this time.
+    pub(crate) half_life_ms: u64,
     pub(crate) next_lease: u64,
     pub(crate) next_arrival: u64,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) providers: BTreeMap<ProviderId, Provider>,
+    pub(crate) customers: BTreeMap<CustomerId, Customer>,
     pub(crate) index: Index,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            now_ms: 0,
+            half_life_ms: HALF_LIFE_MS,
+            next_lease: 0,
+            next_arrival: 0,
+            jobs: BTreeMap::new(),
+            providers: BTreeMap::new(),
+            customers: BTreeMap::new(),
+            index: Index::default(),
+        }
+    }
 }
 
 /// Why a record cannot follow the ones before it.
@@ -114,6 +136,12 @@ impl State {
             }
             Fact::ProviderRestored(row) => self.enter_provider(row.id, |entered| *entered = (**row).clone()),
             Fact::JobRestored(job) => self.restore_job(job),
+            Fact::HalfLifeSet { half_life_ms } => {
+                self.half_life_ms = *half_life_ms;
+                Ok(())
+            }
+            Fact::CustomerForgotten { customer } => self.forget_customer(*customer),
+            Fact::CustomerRestored(row) => self.restore_customer(row),
         }
     }
 
@@ -253,6 +281,9 @@ impl State {
                 row.failed = row.failed.saturating_add(1);
             }
         })?;
+        if reason.blames_provider() {
+            self.lease_failed(id, lease.provider)?;
+        }
         let attempt = Attempt {
             number: lease.attempt,
             provider: lease.provider,
@@ -300,6 +331,7 @@ impl State {
             // In open dispatch it may be anybody.
             if self.providers.contains_key(&provider) {
                 self.change_provider(provider, |row| row.judged(verdict, late))?;
+                self.result_judged(id, provider, verdict, late)?;
             }
         }
         self.change_job(id, |job| {

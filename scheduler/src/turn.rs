@@ -80,7 +80,16 @@ impl<'a> Turn<'a> {
             }
         }
         self.forget_surplus();
+        self.set_half_life();
         self.step
+    }
+
+    /// Takes over the operator's half-life when that has changed.
+    fn set_half_life(&mut self) {
+        let half_life_ms = self.config.half_life_ms;
+        if self.state.half_life_ms != half_life_ms {
+            self.record(Fact::HalfLifeSet { half_life_ms });
+        }
     }
 
     pub fn is_untouched(&self) -> bool {

@@ -35,6 +35,10 @@ pub struct MarketConfig {
     /// How long an ended job is remembered by the scheduler itself.
     pub ended_retention_s: u64,
     pub max_ended_jobs: usize,
+    /// How long it takes for evidence about a provider or customer to count half.
+    pub reputation_half_life_days: u64,
+    /// Customers whose past is remembered.
+    pub max_customers: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -68,6 +72,8 @@ impl Default for MarketConfig {
             max_open_jobs_per_customer: 10_000,
             ended_retention_s: 3_600,
             max_ended_jobs: 100_000,
+            reputation_half_life_days: 30,
+            max_customers: 100_000,
         }
     }
 }
@@ -77,6 +83,7 @@ impl MarketConfig {
         ensure!(self.attempts >= 1, "market.attempts must be 1 or more");
         ensure!(self.attempts <= self.max_attempts, "market.attempts must not be above market.max_attempts");
         ensure!(self.max_replicas >= 1, "market.max_replicas must be 1 or more");
+        ensure!(self.reputation_half_life_days >= 1, "market.reputation_half_life_days must be 1 or more");
         ensure!(self.slots >= 1, "market.slots must be 1 or more");
         ensure!(self.slots <= self.max_slots, "market.slots must not be above market.max_slots");
         Ok(())

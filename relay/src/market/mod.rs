@@ -266,7 +266,7 @@ impl Market {
     /// everything given out so far is in it or committed: they stand for that too.
     pub fn compaction(&mut self) -> Option<Vec<Vec<u8>>> {
         let state = self.scheduler.state();
-        let rows = 1 + state.jobs().len() + state.providers().len();
+        let rows = 2 + state.jobs().len() + state.providers().len() + state.customers().len();
         if self.journal_entries <= JOURNAL_MIN.max(JOURNAL_PER_ROW * rows) {
             return None;
         }
@@ -372,7 +372,10 @@ impl Market {
             | Fact::Forgotten { .. }
             | Fact::CountersRestored { .. }
             | Fact::ProviderRestored(_)
-            | Fact::JobRestored(_) => {}
+            | Fact::JobRestored(_)
+            | Fact::HalfLifeSet { .. }
+            | Fact::CustomerForgotten { .. }
+            | Fact::CustomerRestored(_) => {}
         }
     }
 
@@ -498,6 +501,8 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
         providers_max: config.max_providers,
         ended_retention_ms: ms(config.ended_retention_s),
         ended_max: config.max_ended_jobs,
+        half_life_ms: ms(config.reputation_half_life_days.saturating_mul(86_400)),
+        customers_max: config.max_customers,
     };
     own.flaw().map_or(Ok(own), |flaw| Err(MarketError::Config(flaw)))
 }

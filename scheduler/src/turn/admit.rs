@@ -42,8 +42,9 @@ impl Turn<'_> {
             return Err(Refusal::TooManyJobs { max: self.config.jobs_max });
         }
         let own = self.state.index.open_by_customer.get(&customer).copied().unwrap_or(0);
-        if own >= self.config.jobs_per_customer_max {
-            return Err(Refusal::TooManyJobsOfCustomer { max: self.config.jobs_per_customer_max });
+        let max = self.state.quota(customer, self.config.jobs_per_customer_max);
+        if own >= max {
+            return Err(Refusal::TooManyJobsOfCustomer { max });
         }
         Ok(())
     }

@@ -69,13 +69,26 @@ impl Turn<'_> {
         }
     }
 
-    /// Drops the oldest ended jobs beyond the bound, also when that was lowered: a bounded number in a step.
+    /// Drops the oldest ended jobs and customers beyond their bounds, also when those were lowered: a bounded number in a step.
     pub(super) fn forget_surplus(&mut self) {
+        self.forget_surplus_customers();
         for _ in 0..DEADLINES_PER_STEP {
             let ended = &self.state.index.ended;
             match ended.first().copied() {
                 Some((_, _, job)) if ended.len() > self.config.ended_max => {
                     self.record(Fact::Forgotten { job });
+                }
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    fn forget_surplus_customers(&mut self) {
+        for _ in 0..DEADLINES_PER_STEP {
+            let customers = &self.state.index.customers;
+            match customers.first().copied() {
+                Some((_, customer)) if customers.len() > self.config.customers_max => {
+                    self.record(Fact::CustomerForgotten { customer });
                 }
                 Some(_) | None => return,
             }

@@ -12,8 +12,11 @@ pub fn job(n: u8) -> JobId {
     JobId([n; 32])
 }
 
+/// Another key than the provider's of the same number.
 pub fn customer(n: u8) -> CustomerId {
-    CustomerId([n; 32])
+    let mut id = [n; 32];
+    id[31] = !n;
+    CustomerId(id)
 }
 
 pub fn result(n: u8) -> ResultId {

@@ -11,4 +11,5 @@ mod presence;
 mod property;
 mod queue;
 mod replicas;
+mod reputation;
 mod votes;

@@ -198,7 +198,7 @@ fn a_lease_says_why() {
     };
     assert_eq!(*said, seed(job(1), 1));
     assert_eq!((*lease, *attempt, *expires_at_ms), (0, 1, 10));
-    let terms = [("record", 500), ("price", 1_000), ("online", 1_000), ("free", 1_000)];
+    let terms = [("record", 120), ("price", 1_000), ("online", 1_000), ("free", 1_000)];
     assert_eq!(why[..4], terms);
-    assert_eq!(why[4..], [("score", 8_000), ("feasible", 1)]);
+    assert_eq!(why[4..], [("score", 6_480), ("feasible", 1)]);
 }

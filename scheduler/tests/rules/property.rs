@@ -171,7 +171,7 @@ fn naive_choice(state: &State, job: &Job) -> Option<(ProviderId, i64)> {
     }
     let cheapest = feasible.iter().filter_map(|row| price_of(row)).min()?;
     let score = |row: &Provider| -> i64 {
-        let record = 1_000 * (i64::from(row.succeeded) + 1) / (i64::from(row.succeeded) + i64::from(row.failed) + 2);
+        let record = state.low_permille(row, job.request.kind);
         let price = price_of(row).map_or(0, |price| 1_000 * (cheapest + 1) / (price + 1));
         let free = 1_000 * i64::from(row.free_slots()) / i64::from(row.slots);
         let online = if row.presence == Presence::Online { 1_000 } else { 0 };

@@ -1,0 +1,135 @@
+//! What each outcome says about whom.
+//!
+//! | outcome | says of the provider | says of the customer |
+//! |---|---|---|
+//! | a result is accepted, or agrees with the accepted one | 1 for | |
+//! | the same, late | 1/2 for (its lease counted against it before) | |
+//! | a quorum says something else | 2 against | |
+//! | a lease ends by its fault | against, as much as it was paid | |
+//!
+//! Nobody's word about himself counts: a job that a key does for itself says nothing.
+
+use super::{Misfit, State};
+use crate::customer::Customer;
+use crate::id::{CustomerId, JobId, ProviderId};
+use crate::provider::{ESTABLISHED, Provider};
+use crate::reputation::{Counterparty, Evidence, OUTCOME};
+use crate::validation::Verdict;
+use std::collections::BTreeMap;
+
+/// Rank of a customer of whom nothing is known.
+const NEWCOMER_RANK: u32 = 12;
+
+impl State {
+    /// Customers that were served, or owed money.
+    pub fn customers(&self) -> &BTreeMap<CustomerId, Customer> {
+        &self.customers
+    }
+
+    /// How long it takes for evidence to count half.
+    pub fn half_life_ms(&self) -> u64 {
+        self.half_life_ms
+    }
+
+    /// How well a provider does jobs of this kind, by the lower bound of its reputation in thousandths; a newcomer has 120.
+    pub fn low_permille(&self, provider: &Provider, kind: u16) -> i64 {
+        provider.reputation.low_permille(kind, self.now_ms, self.half_life_ms)
+    }
+
+    /// How well a customer pays, from 0 to 100, by the lower bound of its reputation; a newcomer has 12.
+    pub fn customer_rank(&self, customer: CustomerId) -> u32 {
+        let Some(row) = self.customers.get(&customer) else {
+            return NEWCOMER_RANK;
+        };
+        let low = row.tally.evidence(self.now_ms, self.half_life_ms).low_permille();
+        u32::try_from(low / 10).unwrap_or(0)
+    }
+
+    /// How much of its quota of open jobs a customer has: who ranks below a newcomer has less.
+    pub(crate) fn quota(&self, customer: CustomerId, whole: usize) -> usize {
+        let rank = self.customer_rank(customer).min(NEWCOMER_RANK);
+        let share = |whole: usize| u64::try_from(whole).unwrap_or(u64::MAX).saturating_mul(u64::from(rank));
+        let quota = share(whole) / u64::from(NEWCOMER_RANK);
+        usize::try_from(quota).unwrap_or(usize::MAX).clamp(whole.min(1), whole)
+    }
+
+    /// A lease ended by its holder's fault.
+    pub(super) fn lease_failed(&mut self, id: JobId, provider: ProviderId) -> Result<(), Misfit> {
+        self.rate_provider(id, provider, Evidence { good: 0, bad: OUTCOME })
+    }
+
+    /// A result was judged.
+    pub(super) fn result_judged(
+        &mut self,
+        id: JobId,
+        provider: ProviderId,
+        verdict: Verdict,
+        late: bool,
+    ) -> Result<(), Misfit> {
+        let outcome = match (verdict, late) {
+            (Verdict::Pass, false) => Evidence { good: OUTCOME, bad: 0 },
+            (Verdict::Pass, true) => Evidence { good: OUTCOME / 2, bad: 0 },
+            (Verdict::Outlier, false | true) => Evidence { good: 0, bad: 2 * OUTCOME },
+        };
+        self.rate_provider(id, provider, outcome)?;
+        match verdict {
+            Verdict::Pass => self.acquaint(id, provider),
+            Verdict::Outlier => Ok(()),
+        }
+    }
+
+    fn rate_provider(&mut self, id: JobId, provider: ProviderId, outcome: Evidence) -> Result<(), Misfit> {
+        let job = self.jobs.get(&id).ok_or("the job is not known")?;
+        let (kind, customer) = (job.request.kind, job.customer);
+        if customer.0 == provider.0 {
+            return Ok(());
+        }
+        let known = self.customers.get(&customer).is_some_and(Customer::is_established);
+        let who = if known { Counterparty::Known(customer.0) } else { Counterparty::Newcomer };
+        let (now_ms, half_life_ms) = (self.now_ms, self.half_life_ms);
+        self.change_provider(provider, |row| row.reputation.note(kind, who, outcome, now_ms, half_life_ms))
+    }
+
+    /// A provider did a customer's job well: the word of each gains weight by knowing others.
+    fn acquaint(&mut self, id: JobId, provider: ProviderId) -> Result<(), Misfit> {
+        let customer = self.jobs.get(&id).ok_or("the job is not known")?.customer;
+        if customer.0 == provider.0 {
+            return Ok(());
+        }
+        self.enter_customer(customer, |row| {
+            if row.served_by.len() < ESTABLISHED {
+                row.served_by.insert(provider);
+            }
+        });
+        if self.providers.get(&provider).is_some_and(Provider::is_established) {
+            return Ok(());
+        }
+        self.change_provider(provider, |row| {
+            row.served.insert(customer);
+        })
+    }
+
+    /// Runs `change` on what is remembered of a customer, who may be new.
+    fn enter_customer(&mut self, id: CustomerId, change: impl FnOnce(&mut Customer)) {
+        let now_ms = self.now_ms;
+        let row = self.customers.entry(id).or_insert_with(|| Customer::new(id, now_ms));
+        self.index.customers.remove(&(row.heard_ms, id));
+        row.heard_ms = now_ms;
+        change(row);
+        self.index.customers.insert((now_ms, id));
+    }
+
+    pub(super) fn forget_customer(&mut self, id: CustomerId) -> Result<(), Misfit> {
+        let row = self.customers.remove(&id).ok_or("the customer is not known")?;
+        self.index.customers.remove(&(row.heard_ms, id));
+        Ok(())
+    }
+
+    pub(super) fn restore_customer(&mut self, row: &Customer) -> Result<(), Misfit> {
+        self.index.customers.insert((row.heard_ms, row.id));
+        match self.customers.insert(row.id, row.clone()) {
+            None => Ok(()),
+            Some(_) => Err("the customer is known already"),
+        }
+    }
+}
