@@ -205,10 +205,10 @@ fn a_lease_tells_all_that_a_provider_needs() {
     let lease = world.told("assigned").unwrap();
     let expected = tags![
         "status", "assigned"; "e", request.id; "p", pubkey(ALICE); "p", pubkey(CUSTOMER);
-        "attempt", 1; "lease", 0; "deadline", START_S + 10;
+        "attempt", 1; "lease", 0; "deadline", START_S + 10; "timeout", "run", 600;
         "request", std::str::from_utf8(request.body()).unwrap()
     ];
-    assert_eq!(lease.tags()[..8], expected);
+    assert_eq!(lease.tags()[..9], expected);
     assert_eq!(tag(lease, "why").unwrap().len() % 2, 1, "terms and values in turn");
     assert_eq!(value(lease, "seed").unwrap().len(), 16);
     assert_eq!(lease.pubkey, world.keys.public());

@@ -87,8 +87,17 @@ fn leases() -> Vec<Lease> {
         Phase::Running { run_by_ms: 9, heartbeat_by_ms: None },
         Phase::AwaitingPayment { amount_msat: Some(1), pay_by_ms: 2, run_left_ms: 3 },
     ];
-    let lease =
-        |phase| Lease { number: u64::MAX, provider: PROVIDER, attempt: 2, since_ms: 5, grace_until_ms: Some(6), phase };
+    let lease = |phase| Lease {
+        number: u64::MAX,
+        provider: PROVIDER,
+        attempt: 2,
+        since_ms: 5,
+        run_ms: 7,
+        worked_ms: 8,
+        working_since_ms: Some(9),
+        grace_until_ms: Some(6),
+        phase,
+    };
     phases.map(lease).into()
 }
 
@@ -105,6 +114,7 @@ fn submissions() -> Vec<Submission> {
         attempt: 1,
         late: true,
         at_ms: 4,
+        ran_ms: 3,
         answer,
         verdict,
     };
@@ -117,7 +127,7 @@ fn stages() -> Vec<Stage> {
 }
 
 fn job(stage: Stage) -> Job {
-    let attempt = |reason| Attempt { number: 1, provider: PROVIDER, lease: 1, reason, ended_at_ms: 2 };
+    let attempt = |reason| Attempt { number: 1, provider: PROVIDER, lease: 1, since_ms: 1, reason, ended_at_ms: 2 };
     Job {
         id: JOB,
         customer: CUSTOMER,
@@ -125,6 +135,7 @@ fn job(stage: Stage) -> Job {
         terms: terms(),
         arrival: 3,
         arrived_ms: 4,
+        rests_until_ms: Some(5),
         leases: leases(),
         attempts: reasons().into_iter().map(attempt).collect(),
         submissions: submissions(),
@@ -159,6 +170,7 @@ fn providers() -> Vec<Provider> {
         settled_msat: u64::MAX,
         reputation: Reputation { tallies: [(5050, tally())].into() },
         served: [CUSTOMER].into(),
+        runs: [(5050, quantile::Histogram::default())].into(),
     };
     presences.map(row).into()
 }
@@ -176,11 +188,14 @@ fn facts() -> Vec<Fact> {
         Fact::Restarted { grace_until_ms: 1 },
         Fact::ProviderForgotten { provider },
         Fact::Requested { job: JOB, customer: CUSTOMER, request: Box::new(request()), terms: terms() },
-        Fact::Leased { job: JOB, provider, lease: 1, accept_by_ms: 2 },
+        Fact::Leased { job: JOB, provider, lease: 1, accept_by_ms: 2, run_ms: 3 },
         Fact::Ran { job: JOB, lease: 3, run_by_ms: 1, heartbeat_by_ms: Some(2) },
         Fact::PaymentAsked { job: JOB, lease: 3, amount_msat: None, pay_by_ms: 1, run_left_ms: 2 },
         Fact::Forgotten { job: JOB },
         Fact::CountersRestored { next_lease: 1, next_arrival: 2 },
+        Fact::Rested { job: JOB, until_ms: 3 },
+        Fact::Woke { job: JOB },
+        Fact::RunsRestored { kind: 5050, histogram: quantile::Histogram::default() },
     ];
     facts.extend(reasons().into_iter().map(|reason| Fact::LeaseEnded { job: JOB, lease: 4, reason }));
     let (job_id, result) = (JOB, ResultId([6; 32]));
@@ -221,6 +236,9 @@ fn place(fact: &Fact) -> u8 {
         Fact::HalfLifeSet { .. } => 19,
         Fact::CustomerForgotten { .. } => 20,
         Fact::CustomerRestored(_) => 21,
+        Fact::Rested { .. } => 22,
+        Fact::Woke { .. } => 23,
+        Fact::RunsRestored { .. } => 24,
     }
 }
 
@@ -232,7 +250,7 @@ fn every_record_reads_back_as_it_was_written() {
         let record = Record { at_ms: u64::MAX, fact };
         assert_eq!(decode(&encode(&record)).unwrap(), record);
     }
-    assert_eq!(places, (0..22).collect(), "a variant has no example");
+    assert_eq!(places, (0..25).collect(), "a variant has no example");
 }
 
 #[test]
@@ -245,8 +263,8 @@ fn an_entry_is_its_format_then_the_time_then_the_variant() {
 
 #[test]
 fn a_known_entry_reads_as_ever() {
-    let entry = [&[2, 0x90, 0x4e, 9][..], &[1; 32], &[2; 32], &[7, 0xac, 0x02]].concat();
-    let fact = Fact::Leased { job: JOB, provider: PROVIDER, lease: 7, accept_by_ms: 300 };
+    let entry = [&[2, 0x90, 0x4e, 9][..], &[1; 32], &[2; 32], &[7, 0xac, 0x02, 0xd8, 0x04]].concat();
+    let fact = Fact::Leased { job: JOB, provider: PROVIDER, lease: 7, accept_by_ms: 300, run_ms: 600 };
     assert_eq!(decode(&entry).unwrap(), Record { at_ms: 10_000, fact });
 }
 

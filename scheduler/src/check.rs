@@ -77,6 +77,8 @@ impl State {
             | Fact::Ran { job, .. }
             | Fact::PaymentAsked { job, .. }
             | Fact::LeaseEnded { job, .. }
+            | Fact::Rested { job, .. }
+            | Fact::Woke { job }
             | Fact::Forgotten { job } => self.check_job(*job),
             Fact::Advertised { provider, .. }
             | Fact::Unadvertised { provider }
@@ -85,7 +87,7 @@ impl State {
             | Fact::CameOnline { provider }
             | Fact::WentOffline { provider, .. }
             | Fact::ProviderForgotten { provider } => self.check_provider(*provider),
-            Fact::Restarted { .. } | Fact::CountersRestored { .. } => self.check(),
+            Fact::Restarted { .. } | Fact::CountersRestored { .. } | Fact::RunsRestored { .. } => self.check(),
             Fact::ProviderRestored(row) => self.check_provider(row.id),
             Fact::JobRestored(job) => self.check_job(job.id),
             Fact::HalfLifeSet { .. } => Ok(()),
@@ -247,6 +249,9 @@ fn check_deadlines(job: &Job) -> Check {
     let whole_ms = job.terms.deadline_ms;
     let beyond = job.leases.iter().find(|lease| lease.last_deadline_ms() > whole_ms);
     hold(beyond.is_none(), || format!("{:?} has a deadline beyond its own", job.id))?;
+    let rests = job.rests_until_ms;
+    hold(rests.is_none_or(|at_ms| at_ms <= whole_ms), || format!("{:?} rests beyond its deadline", job.id))?;
+    hold(rests.is_none() || job.is_open(), || format!("{:?} has ended and rests", job.id))?;
     match &job.stage {
         Stage::Ended { at_ms, forget_at_ms, .. } => {
             hold(at_ms <= forget_at_ms, || format!("{:?} is forgotten before it ended", job.id))

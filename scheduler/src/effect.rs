@@ -96,6 +96,8 @@ pub struct JobView {
     pub attempt: u32,
     /// When the whole job must have ended.
     pub deadline_ms: u64,
+    /// It gets no further leases before then.
+    pub rests_until_ms: Option<u64>,
     /// What a leaseholder waits for, in millisatoshi.
     pub amount_msat: Option<u64>,
     /// Providers that are to work on it at a time, and how many of them must agree.
@@ -123,6 +125,8 @@ pub enum Effect {
         lease: u64,
         /// The provider must have answered by then.
         expires_at_ms: u64,
+        /// How long its run may take.
+        run_ms: u64,
         /// Where the draw came from: a function of job and attempt.
         seed: u64,
         /// The terms of the winner's score, then the score and the number of feasible providers: see [`matching`](crate::matching).

@@ -57,6 +57,8 @@ pub struct Job {
     pub arrival: u64,
     /// When it arrived.
     pub arrived_ms: u64,
+    /// It gets no leases before then.
+    pub rests_until_ms: Option<u64>,
     /// Live leases, by number.
     pub leases: Vec<Lease>,
     /// Leases that are over without a result of their own, in the order in which they ended; at most `terms.attempts`.
@@ -82,6 +84,8 @@ pub enum Deadline {
     Heartbeat,
     /// The customer's payment.
     Pay,
+    /// The end of a rest after a lease that failed.
+    Rest,
 }
 
 /// The next deadline of a job. The earliest sorts first, then by sort, then the older lease's.
@@ -141,8 +145,10 @@ impl Job {
             let (at_ms, deadline) = lease.next_deadline();
             Due { at_ms, deadline, lease: Some(lease.number) }
         };
-        let whole = Due { at_ms: self.terms.deadline_ms, deadline: Deadline::Job, lease: None };
-        self.leases.iter().map(of_lease).chain([whole]).min()
+        let of_job = |at_ms, deadline| Due { at_ms, deadline, lease: None };
+        let whole = of_job(self.terms.deadline_ms, Deadline::Job);
+        let rest = self.rests_until_ms.map(|at_ms| of_job(at_ms, Deadline::Rest));
+        self.leases.iter().map(of_lease).chain([whole]).chain(rest).min()
     }
 
     /// What this provider is to the job.
@@ -194,7 +200,7 @@ impl Job {
     /// How many more leases it would take now: enough for all replicas, and enough for a quorum if every provider that
     /// is asked agrees with the largest group.
     pub fn wanted(&self) -> u32 {
-        if !self.is_open() || self.request.dispatch == Dispatch::Open {
+        if !self.is_open() || self.request.dispatch == Dispatch::Open || self.rests_until_ms.is_some() {
             return 0;
         }
         let (results, live) = (count(self.submissions.len()), count(self.leases.len()));
@@ -264,6 +270,7 @@ impl Job {
             leases: self.leases.iter().map(|lease| lease.view(self.terms.deadline_ms)).collect(),
             attempt: self.granted(),
             deadline_ms: self.terms.deadline_ms,
+            rests_until_ms: self.rests_until_ms,
             amount_msat: waiting,
             replicas: (self.request.replicas, self.request.quorum),
             results: count(self.submissions.len()),

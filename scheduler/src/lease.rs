@@ -20,6 +20,12 @@ pub struct Lease {
     pub attempt: u32,
     /// When it was granted.
     pub since_ms: u64,
+    /// How long its run may take.
+    pub run_ms: u64,
+    /// How long it has worked, up to the last time that it waited for money.
+    pub worked_ms: u64,
+    /// Since when it works, if it does.
+    pub working_since_ms: Option<u64>,
     /// The holder is disconnected and must be back by then.
     pub grace_until_ms: Option<u64>,
     /// How far it has come.
@@ -53,6 +59,27 @@ pub enum Phase {
 }
 
 impl Lease {
+    /// How long the work has taken by now; of one that never said that it began, since it was asked.
+    pub(crate) fn ran_ms(&self, now_ms: u64) -> u64 {
+        match (self.working_since_ms, &self.phase) {
+            (Some(since_ms), _) => self.worked_ms.saturating_add(now_ms.saturating_sub(since_ms)),
+            (None, Phase::Offered { .. }) => now_ms.saturating_sub(self.since_ms),
+            (None, Phase::Running { .. } | Phase::AwaitingPayment { .. }) => self.worked_ms,
+        }
+    }
+
+    /// Moves on to a phase; its clock stands still while it waits for money.
+    pub(crate) fn enter(&mut self, phase: Phase, now_ms: u64) {
+        let (was, is) = (self.working_since_ms.is_some(), matches!(phase, Phase::Running { .. }));
+        if was && !is {
+            self.worked_ms = self.ran_ms(now_ms);
+            self.working_since_ms = None;
+        } else if is && !was {
+            self.working_since_ms = Some(now_ms);
+        }
+        self.phase = phase;
+    }
+
     /// The next deadline of this lease and when it is.
     pub fn next_deadline(&self) -> (u64, Deadline) {
         let own = match self.phase {
@@ -104,6 +131,8 @@ pub struct Attempt {
     pub provider: ProviderId,
     /// The lease's fencing number.
     pub lease: u64,
+    /// When it was granted.
+    pub since_ms: u64,
     /// Why it is over.
     pub reason: Reason,
     /// When it ended.

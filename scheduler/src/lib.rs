@@ -39,6 +39,8 @@
 //! | `validation` | when two results agree, and which one a quorum stands behind |
 //! | `reputation` | what the past of a provider or customer says: decayed, capped, bounded from below |
 //! | `state/standing` | what each outcome says about whom |
+//! | `quantile` | how long runs take, and what is expected of the next |
+//! | `backoff` | how long a job rests after a lease that failed |
 //! | `wake` | which waiting jobs deserve another look |
 //! | `check` | the invariants |
 //! | `input`, `record`, `effect`, `refusal` | what goes in and comes out |
@@ -55,6 +57,7 @@
 #![forbid(unsafe_code)]
 
 mod advert;
+mod backoff;
 mod check;
 mod config;
 mod customer;
@@ -66,6 +69,7 @@ mod job;
 mod lease;
 pub mod matching;
 mod provider;
+pub mod quantile;
 mod record;
 mod refusal;
 mod reputation;

@@ -2,6 +2,7 @@
 
 use crate::advert::{Advert, Offer};
 use crate::id::{CustomerId, JobId, ProviderId};
+use crate::quantile::Runs;
 use crate::reputation::Reputation;
 use crate::validation::Verdict;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,8 @@ pub struct Provider {
     pub reputation: Reputation,
     /// The first customers whose jobs it did; at most [`ESTABLISHED`].
     pub served: BTreeSet<CustomerId>,
+    /// How long its accepted runs took, by kind.
+    pub runs: Runs,
 }
 
 impl Provider {
@@ -74,6 +77,7 @@ impl Provider {
             settled_msat: 0,
             reputation: Reputation::default(),
             served: BTreeSet::new(),
+            runs: Runs::new(),
         }
     }
 

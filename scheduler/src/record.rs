@@ -7,6 +7,7 @@ use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::job::{Job, Terms};
 use crate::lease::Reason;
 use crate::provider::Provider;
+use crate::quantile::Histogram;
 use crate::request::Request;
 use crate::validation::{Answer, Verdict};
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,8 @@ pub enum Fact {
         lease: u64,
         /// It must have said something by then.
         accept_by_ms: u64,
+        /// How long its run may take.
+        run_ms: u64,
     },
     /// A leaseholder works, from now or again after a payment.
     Ran {
@@ -181,4 +184,23 @@ pub enum Fact {
     },
     /// A customer's past, in a checkpoint.
     CustomerRestored(Box<Customer>),
+    /// A job gets no leases for a while.
+    Rested {
+        /// Which.
+        job: JobId,
+        /// Until then.
+        until_ms: u64,
+    },
+    /// A job may have leases again.
+    Woke {
+        /// Which.
+        job: JobId,
+    },
+    /// How long runs of a kind take, in a checkpoint.
+    RunsRestored {
+        /// The kind.
+        kind: u16,
+        /// How often they took how long.
+        histogram: Histogram,
+    },
 }

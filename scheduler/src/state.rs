@@ -8,6 +8,7 @@ use crate::index::{Index, JobKeys, ProviderKeys};
 use crate::job::{Job, Stage, Standing};
 use crate::lease::{Attempt, Lease, Phase, Reason};
 use crate::provider::{Presence, Provider};
+use crate::quantile::{KINDS_MAX, OWN_KINDS_MAX, Runs, note};
 use crate::record::{Fact, Record};
 use crate::reputation::HALF_LIFE_MS;
 use crate::request::Dispatch;
@@ -25,6 +26,8 @@ pub struct State {
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) providers: BTreeMap<ProviderId, Provider>,
     pub(crate) customers: BTreeMap<CustomerId, Customer>,
+    /// How long accepted runs took, by kind.
+    pub(crate) runs: Runs,
     pub(crate) index: Index,
 }
 
@@ -38,6 +41,7 @@ impl Default for State {
             jobs: BTreeMap::new(),
             providers: BTreeMap::new(),
             customers: BTreeMap::new(),
+            runs: Runs::new(),
             index: Index::default(),
         }
     }
@@ -103,12 +107,15 @@ impl State {
                 terms: *terms,
                 arrival: self.next_arrival,
                 arrived_ms: record.at_ms,
+                rests_until_ms: None,
                 leases: Vec::new(),
                 attempts: Vec::new(),
                 submissions: Vec::new(),
                 stage: Stage::Active,
             }),
-            Fact::Leased { job, provider, lease, accept_by_ms } => self.leased(*job, *provider, *lease, *accept_by_ms),
+            Fact::Leased { job, provider, lease, accept_by_ms, run_ms } => {
+                self.leased(*job, *provider, *lease, (*accept_by_ms, *run_ms))
+            }
             Fact::Ran { job, lease, run_by_ms, heartbeat_by_ms } => {
                 let phase = Phase::Running { run_by_ms: *run_by_ms, heartbeat_by_ms: *heartbeat_by_ms };
                 self.set_phase(*job, *lease, phase)
@@ -142,6 +149,12 @@ impl State {
             }
             Fact::CustomerForgotten { customer } => self.forget_customer(*customer),
             Fact::CustomerRestored(row) => self.restore_customer(row),
+            Fact::Rested { job, until_ms } => self.set_rest(*job, Some(*until_ms)),
+            Fact::Woke { job } => self.set_rest(*job, None),
+            Fact::RunsRestored { kind, histogram } => match self.runs.insert(*kind, histogram.clone()) {
+                None => Ok(()),
+                Some(_) => Err("the runs of a kind stand twice"),
+            },
         }
     }
 
@@ -235,7 +248,13 @@ impl State {
         }
     }
 
-    fn leased(&mut self, id: JobId, provider: ProviderId, number: u64, accept_by_ms: u64) -> Result<(), Misfit> {
+    fn leased(
+        &mut self,
+        id: JobId,
+        provider: ProviderId,
+        number: u64,
+        (accept_by_ms, run_ms): (u64, u64),
+    ) -> Result<(), Misfit> {
         if number < self.next_lease {
             return Err("the lease number was used before");
         }
@@ -254,16 +273,36 @@ impl State {
         self.change_job(id, |job| {
             let attempt = job.next_attempt();
             let phase = Phase::Offered { accept_by_ms };
-            job.leases.push(Lease { number, provider, attempt, since_ms, grace_until_ms: None, phase });
+            job.leases.push(Lease {
+                number,
+                provider,
+                attempt,
+                since_ms,
+                run_ms,
+                worked_ms: 0,
+                working_since_ms: None,
+                grace_until_ms: None,
+                phase,
+            });
         })
     }
 
     fn set_phase(&mut self, id: JobId, number: u64, phase: Phase) -> Result<(), Misfit> {
         self.live_lease(id, number)?;
+        let now_ms = self.now_ms;
         self.change_job(id, |job| {
             let lease = job.leases.iter_mut().find(|lease| lease.number == number);
-            lease.into_iter().for_each(|lease| lease.phase = phase.clone());
+            lease.into_iter().for_each(|lease| lease.enter(phase.clone(), now_ms));
         })
+    }
+
+    /// Lays an open job to rest, or wakes it.
+    fn set_rest(&mut self, id: JobId, until_ms: Option<u64>) -> Result<(), Misfit> {
+        let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
+        if job.rests_until_ms.is_some() == until_ms.is_some() {
+            return Err("the job rests already, or does not rest");
+        }
+        self.change_job(id, |job| job.rests_until_ms = until_ms)
     }
 
     /// Takes a lease from its holder and its job. What follows puts something in its place.
@@ -288,6 +327,7 @@ impl State {
             number: lease.attempt,
             provider: lease.provider,
             lease: lease.number,
+            since_ms: lease.since_ms,
             reason: reason.clone(),
             ended_at_ms: self.now_ms,
         };
@@ -299,21 +339,27 @@ impl State {
 
     fn submitted(&mut self, id: JobId, provider: ProviderId, result: ResultId, answer: &Answer) -> Result<(), Misfit> {
         let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
-        let (lease, attempt, late) = match (job.standing(provider), job.request.dispatch) {
+        let at_ms = self.now_ms;
+        let (lease, attempt, late, ran_ms) = match (job.standing(provider), job.request.dispatch) {
             (Standing::Delivered(_), Dispatch::Leased | Dispatch::Open) => return Err("the provider delivered before"),
-            (Standing::Holder(lease), Dispatch::Leased | Dispatch::Open) => (Some(lease.number), lease.attempt, false),
-            (Standing::Past(attempt), Dispatch::Leased | Dispatch::Open) => (Some(attempt.lease), attempt.number, true),
-            (Standing::Stranger, Dispatch::Open) => (None, 0, false),
+            (Standing::Holder(lease), Dispatch::Leased | Dispatch::Open) => {
+                (Some(lease.number), lease.attempt, false, lease.ran_ms(at_ms))
+            }
+            (Standing::Past(attempt), Dispatch::Leased | Dispatch::Open) => {
+                (Some(attempt.lease), attempt.number, true, at_ms.saturating_sub(attempt.since_ms))
+            }
+            (Standing::Stranger, Dispatch::Open) => (None, 0, false, at_ms.saturating_sub(job.arrived_ms)),
             (Standing::Stranger, Dispatch::Leased) => return Err("the provider never held a lease"),
         };
         if let Some(lease) = job.lease_of(provider).cloned() {
             self.free_slot(&lease, id, |_| {})?;
         }
-        let at_ms = self.now_ms;
         let answer = answer.clone();
         self.change_job(id, |job| {
             job.leases.retain(|lease| lease.provider != provider);
-            job.submissions.push(Submission { provider, result, lease, attempt, late, at_ms, answer, verdict: None });
+            let verdict = None;
+            let submission = Submission { provider, result, lease, attempt, late, at_ms, ran_ms, answer, verdict };
+            job.submissions.push(submission);
         })
     }
 
@@ -325,18 +371,30 @@ impl State {
         if !verdicts.is_empty() && verdicts.len() != job.submissions.len() {
             return Err("the verdicts are not one for each result");
         }
-        let parties = job.submissions.iter().map(|submission| (submission.provider, submission.late));
-        let judged: Vec<_> = parties.zip(verdicts.iter().copied()).collect();
-        for ((provider, late), verdict) in judged {
+        let (kind, leased) = (job.request.kind, job.request.dispatch == Dispatch::Leased);
+        let of = |submission: &Submission| (submission.provider, submission.late, submission.ran_ms);
+        let judged: Vec<_> = job.submissions.iter().map(of).zip(verdicts.iter().copied()).collect();
+        for ((provider, late, ran_ms), verdict) in judged {
+            // In open dispatch nobody knows when the work began.
+            let counts = leased && verdict == Verdict::Pass;
+            if counts {
+                note(&mut self.runs, kind, ran_ms, KINDS_MAX);
+            }
             // In open dispatch it may be anybody.
             if self.providers.contains_key(&provider) {
-                self.change_provider(provider, |row| row.judged(verdict, late))?;
+                self.change_provider(provider, |row| {
+                    row.judged(verdict, late);
+                    if counts {
+                        note(&mut row.runs, kind, ran_ms, OWN_KINDS_MAX);
+                    }
+                })?;
                 self.result_judged(id, provider, verdict, late)?;
             }
         }
         self.change_job(id, |job| {
             job.request.require = Vec::new();
             job.request.providers = Vec::new();
+            job.rests_until_ms = None;
             for (submission, verdict) in job.submissions.iter_mut().zip(verdicts) {
                 submission.verdict = Some(*verdict);
             }

@@ -8,6 +8,7 @@ mod grant;
 mod presence;
 mod report;
 
+use crate::backoff::rest_ms;
 use crate::config::Config;
 use crate::effect::{Effect, End};
 use crate::id::{JobId, ProviderId, ResultId};
@@ -162,7 +163,20 @@ impl<'a> Turn<'a> {
     /// An attempt failed: the next provider's turn, or the end.
     fn fail_attempt(&mut self, id: JobId, lease: u64, reason: Reason) {
         self.withdraw(id, lease, reason);
+        self.rest(id);
         self.go_on(id);
+    }
+
+    /// Lets a job that has failed before wait a little, if it would want another lease now.
+    fn rest(&mut self, id: JobId) {
+        let Some(job) = self.state.jobs.get(&id).filter(|job| job.wanted() > 0 && !job.is_hopeless()) else {
+            return;
+        };
+        let rest_ms = rest_ms(self.config, job, self.now_ms);
+        if rest_ms > 0 {
+            let until_ms = self.now_ms.saturating_add(rest_ms);
+            self.record(Fact::Rested { job: id, until_ms });
+        }
     }
 
     /// What an open job needs after one of its leases or results came to an end: more leases, or its end.

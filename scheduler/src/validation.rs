@@ -66,6 +66,8 @@ pub struct Submission {
     pub late: bool,
     /// When it came.
     pub at_ms: u64,
+    /// How long the run took; of a late result, all the time since its lease was granted.
+    pub ran_ms: u64,
     /// What is compared; dropped when the job ends.
     pub answer: Answer,
     /// `None`: not decided, or never to be.

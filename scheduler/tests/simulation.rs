@@ -40,6 +40,8 @@ fn the_first_seeds_keep_every_promise() {
         "verdict: outlier",
         "quorum: right",
         "quorum: wrong",
+        "rests",
+        "derived run timeouts",
         "alone: wrong",
         "withdrawn: cancelled",
         "withdrawn: expired",

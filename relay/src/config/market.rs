@@ -12,6 +12,10 @@ pub struct MarketConfig {
     pub dispatch: Dispatch,
     pub accept_timeout_s: u64,
     pub run_timeout_s: u64,
+    /// Whether the time of a run follows what is observed, once enough is.
+    pub derive_run_timeout: bool,
+    /// The shortest that is derived.
+    pub min_run_timeout_s: u64,
     pub max_run_timeout_s: u64,
     pub pay_timeout_s: u64,
     pub job_timeout_s: u64,
@@ -22,6 +26,10 @@ pub struct MarketConfig {
     pub restart_grace_s: u64,
     /// How long a provider that does not authenticate counts as alive after a sign of life.
     pub liveness_s: u64,
+    /// The longest rest of a job after its second failed lease; doubled with each further one.
+    pub retry_s: u64,
+    /// The longest rest of all.
+    pub max_retry_s: u64,
     pub attempts: u32,
     pub max_attempts: u32,
     /// Providers that may work on one job at a time.
@@ -55,6 +63,8 @@ impl Default for MarketConfig {
             dispatch: Dispatch::Leased,
             accept_timeout_s: 10,
             run_timeout_s: 600,
+            derive_run_timeout: true,
+            min_run_timeout_s: 30,
             max_run_timeout_s: 86_400,
             pay_timeout_s: 600,
             job_timeout_s: 3_600,
@@ -62,6 +72,8 @@ impl Default for MarketConfig {
             disconnect_grace_s: 5,
             restart_grace_s: 15,
             liveness_s: 900,
+            retry_s: 1,
+            max_retry_s: 60,
             attempts: 5,
             max_attempts: 20,
             max_replicas: 8,

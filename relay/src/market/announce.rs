@@ -41,7 +41,7 @@ impl Announcement {
 /// clock of `now`.
 pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
     match effect {
-        Effect::AnnounceLease { job, customer, provider, attempt, lease, expires_at_ms, seed, why } => {
+        Effect::AnnounceLease { job, customer, provider, attempt, lease, expires_at_ms, run_ms, seed, why } => {
             let mut tags = vec![
                 tag("status", ["assigned"]),
                 tag("e", [hex(&job.0)]),
@@ -50,6 +50,7 @@ pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
                 tag("attempt", [attempt.to_string()]),
                 tag("lease", [lease.to_string()]),
                 tag("deadline", [seconds(now, *expires_at_ms).to_string()]),
+                tag("timeout", ["run".to_owned(), run_ms.div_ceil(1_000).to_string()]),
             ];
             tags.extend(request.map(|request| tag("request", [request])));
             tags.push(tag("why", why.iter().flat_map(|(term, value)| [(*term).to_owned(), value.to_string()])));
@@ -128,6 +129,7 @@ fn state(view: &JobView, now: Moment) -> Draft {
         tags.push(tag("results", [view.results.to_string()]));
     }
     tags.push(tag("deadline", [seconds(now, view.deadline_ms).to_string()]));
+    tags.extend(view.rests_until_ms.map(|at_ms| tag("rests_until", [seconds(now, at_ms).to_string()])));
     tags.extend(view.amount_msat.map(|amount| tag("amount", [amount.to_string()])));
     tags.extend(view.result.map(|result| tag("result", [hex(&result.0)])));
     Draft { kind: kind::JOB_STATE, tags, content: String::new() }

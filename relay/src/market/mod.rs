@@ -375,7 +375,10 @@ impl Market {
             | Fact::JobRestored(_)
             | Fact::HalfLifeSet { .. }
             | Fact::CustomerForgotten { .. }
-            | Fact::CustomerRestored(_) => {}
+            | Fact::CustomerRestored(_)
+            | Fact::Rested { .. }
+            | Fact::Woke { .. }
+            | Fact::RunsRestored { .. } => {}
         }
     }
 
@@ -481,6 +484,9 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
     let own = Config {
         accept_timeout_ms: ms(config.accept_timeout_s),
         run_timeout_ms: ms(config.run_timeout_s),
+        run_timeout_derived: config.derive_run_timeout,
+        // Whoever lowers the longest alone means that.
+        run_timeout_min_ms: ms(config.min_run_timeout_s.min(config.max_run_timeout_s)),
         run_timeout_max_ms: ms(config.max_run_timeout_s),
         pay_timeout_ms: ms(config.pay_timeout_s),
         job_timeout_ms: ms(config.job_timeout_s),
@@ -490,6 +496,8 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
         liveness_window_ms: ms(config.liveness_s),
         // Often enough that the window is right to a few per cent, seldom enough not to fill the journal.
         seen_resolution_ms: ms(config.liveness_s) / 30,
+        retry_base_ms: ms(config.retry_s),
+        retry_max_ms: ms(config.max_retry_s),
         attempts_default: config.attempts,
         attempts_max: config.max_attempts,
         // Whoever lowers the attempts alone means that.

@@ -33,16 +33,31 @@ impl Turn<'_> {
         };
         assert!(at_ms <= self.now_ms, "{id:?} is not due");
         let Some(lease) = lease else {
-            return self.end_without_result(id, End::Expired, &Reason::Expired);
+            return self.expire_whole(id, deadline);
         };
         match deadline {
-            Deadline::Job => panic!("the deadline of {id:?} is not a lease's"),
+            Deadline::Job | Deadline::Rest => panic!("this deadline of {id:?} is not a lease's"),
             Deadline::Grace => self.fail_attempt(id, lease, Reason::Disconnected),
             Deadline::Accept => self.fail_attempt(id, lease, Reason::AcceptTimeout),
             Deadline::Run => self.fail_attempt(id, lease, Reason::RunTimeout),
             Deadline::Heartbeat => self.fail_attempt(id, lease, Reason::HeartbeatTimeout),
             // Others would not be paid either.
             Deadline::Pay => self.end_without_result(id, End::Failed, &Reason::Unpaid),
+        }
+    }
+
+    /// A deadline that is not a lease's.
+    fn expire_whole(&mut self, id: JobId, deadline: Deadline) {
+        match deadline {
+            Deadline::Job => self.end_without_result(id, End::Expired, &Reason::Expired),
+            Deadline::Rest => {
+                self.record(Fact::Woke { job: id });
+                self.touched.insert(id);
+                self.go_on(id);
+            }
+            Deadline::Grace | Deadline::Accept | Deadline::Run | Deadline::Heartbeat | Deadline::Pay => {
+                panic!("this deadline of {id:?} is a lease's")
+            }
         }
     }
 

@@ -122,11 +122,11 @@ impl Turn<'_> {
 
     /// The leaseholder works. `paid`: it would not, were it still waiting for money.
     fn run(&mut self, id: JobId, lease: u64, paid: bool) {
-        let Some((terms, phase)) = self.terms_and_phase(id, lease) else {
+        let Some((terms, run_ms, phase)) = self.terms_and_phase(id, lease) else {
             return;
         };
         let run_by_ms = match phase {
-            Phase::Offered { .. } => terms.by(self.now_ms, terms.run_ms),
+            Phase::Offered { .. } => terms.by(self.now_ms, run_ms),
             Phase::Running { run_by_ms, .. } => run_by_ms,
             Phase::AwaitingPayment { run_left_ms, .. } if paid => terms.by(self.now_ms, run_left_ms),
             Phase::AwaitingPayment { .. } => return,
@@ -144,12 +144,12 @@ impl Turn<'_> {
 
     /// The leaseholder waits for money. Asking again may change the amount, not the time.
     fn await_payment(&mut self, id: JobId, lease: u64, amount_msat: Option<u64>) {
-        let Some((terms, phase)) = self.terms_and_phase(id, lease) else {
+        let Some((terms, run_ms, phase)) = self.terms_and_phase(id, lease) else {
             return;
         };
         let fresh_ms = terms.by(self.now_ms, terms.pay_ms);
         let (pay_by_ms, run_left_ms) = match phase {
-            Phase::Offered { .. } => (fresh_ms, terms.run_ms),
+            Phase::Offered { .. } => (fresh_ms, run_ms),
             Phase::Running { run_by_ms, .. } => (fresh_ms, run_by_ms.saturating_sub(self.now_ms)),
             Phase::AwaitingPayment { amount_msat: known, .. } if known == amount_msat => return,
             Phase::AwaitingPayment { pay_by_ms, run_left_ms, .. } => (pay_by_ms, run_left_ms),
@@ -158,9 +158,9 @@ impl Turn<'_> {
         self.touched.insert(id);
     }
 
-    fn terms_and_phase(&self, id: JobId, lease: u64) -> Option<(Terms, Phase)> {
+    fn terms_and_phase(&self, id: JobId, lease: u64) -> Option<(Terms, u64, Phase)> {
         let job = self.state.jobs.get(&id)?;
-        job.lease(lease).map(|lease| (job.terms, lease.phase.clone()))
+        job.lease(lease).map(|lease| (job.terms, lease.run_ms, lease.phase.clone()))
     }
 }
 

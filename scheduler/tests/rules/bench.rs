@@ -50,6 +50,8 @@ pub fn config() -> Config {
         accept_timeout_ms: 10,
         run_timeout_ms: 100,
         run_timeout_max_ms: 500,
+        run_timeout_min_ms: 20,
+        retry_base_ms: 0,
         pay_timeout_ms: 50,
         job_timeout_ms: 1_000,
         job_timeout_max_ms: 2_000,

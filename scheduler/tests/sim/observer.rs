@@ -11,6 +11,8 @@ struct Open {
     request: Request,
     customer: CustomerId,
     deadline_ms: u64,
+    /// It was said to get no lease before.
+    rests_until_ms: Option<u64>,
     live: BTreeMap<ProviderId, Live>,
     /// Everyone who ever held a lease, and its number.
     holders: BTreeMap<ProviderId, u64>,
@@ -103,6 +105,7 @@ impl Observer {
                     request: request.clone(),
                     customer: *customer,
                     deadline_ms: asked_ms.min(latest_deadline_ms),
+                    rests_until_ms: None,
                     live: BTreeMap::new(),
                     holders: BTreeMap::new(),
                     results: Vec::new(),
@@ -182,7 +185,7 @@ impl Observer {
     pub fn effect(&mut self, now_ms: u64, up_since_ms: u64, effect: &Effect) -> Judged {
         match effect {
             Effect::AnnounceLease { job, provider, lease, expires_at_ms, .. } => {
-                self.lease(*job, *provider, *lease, *expires_at_ms)
+                self.lease(now_ms, *job, *provider, *lease, *expires_at_ms)
             }
             Effect::AnnounceWithdrawal { job, provider, lease, .. } => self.withdrawal(*job, *provider, *lease),
             Effect::AnnounceVerdict { job, result, verdict, .. } => {
@@ -200,7 +203,14 @@ impl Observer {
             }
             Effect::AnnounceState { view } => {
                 let known = self.open.contains_key(&view.job) || self.ended.contains(&view.job);
-                hold(known, || format!("the state of {:?}, which nobody asked for", view.job))
+                hold(known, || format!("the state of {:?}, which nobody asked for", view.job))?;
+                let Some(open) = self.open.get_mut(&view.job) else {
+                    return hold(view.rests_until_ms.is_none(), || format!("{:?} has ended and rests", view.job));
+                };
+                open.rests_until_ms = view.rests_until_ms;
+                hold(view.rests_until_ms.is_none_or(|until_ms| until_ms <= open.deadline_ms), || {
+                    format!("{:?} rests beyond its deadline", view.job)
+                })
             }
         }
     }
@@ -211,10 +221,12 @@ impl Observer {
         hold(self.held.is_empty(), || format!("{} leases never ended", self.held.len()))
     }
 
-    fn lease(&mut self, job: JobId, provider: ProviderId, lease: u64, expires_ms: u64) -> Judged {
+    fn lease(&mut self, now_ms: u64, job: JobId, provider: ProviderId, lease: u64, expires_ms: u64) -> Judged {
         let open = self.open.get_mut(&job);
         let open = open.ok_or_else(|| format!("a lease on {job:?}, which is not open"))?;
         hold(open.request.dispatch == Dispatch::Leased, || format!("{job:?} is open to all"))?;
+        let rests = open.rests_until_ms.is_some_and(|until_ms| now_ms < until_ms);
+        hold(!rests, || format!("{job:?} rests and gets a lease"))?;
         let (results, live) = (open.results.len(), open.live.len());
         let (replicas, quorum) = (size(open.request.replicas), size(open.request.quorum));
         let wanted = replicas.max(results + quorum.saturating_sub(open.agreed()));

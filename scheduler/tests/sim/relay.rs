@@ -26,10 +26,12 @@ pub enum Sabotage {
     LosesAVerdict,
     /// Loses the record of a result now and then.
     LosesASubmission,
+    /// Loses the record of a rest now and then.
+    LosesARest,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::PublishesBeforeCommit,
         Self::LosesARecord,
         Self::CommitsTwice,
@@ -40,6 +42,7 @@ impl Sabotage {
         Self::MisreadsAnswers,
         Self::LosesAVerdict,
         Self::LosesASubmission,
+        Self::LosesARest,
     ];
 }
 
@@ -126,7 +129,11 @@ impl Relay {
                 let submission = |record: &Record| matches!(record.fact, Fact::Submitted { .. });
                 let loses = self.slips(Sabotage::LosesARecord, rng);
                 let loses_result = self.slips(Sabotage::LosesASubmission, rng);
-                let is_lost = |record: &Record| loses && lost(record) || loses_result && submission(record);
+                let rest = |record: &Record| matches!(record.fact, Fact::Rested { .. });
+                let loses_rest = self.slips(Sabotage::LosesARest, rng);
+                let is_lost = |record: &Record| {
+                    loses && lost(record) || loses_result && submission(record) || loses_rest && rest(record)
+                };
                 let kept = step.records.iter().filter(|record| !is_lost(record));
                 self.journal.extend(kept.cloned());
             }

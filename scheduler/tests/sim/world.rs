@@ -391,7 +391,7 @@ impl World {
             self.recent.pop_front();
         }
         if request.dispatch == Dispatch::Open {
-            let work = self.work(job, request, 0);
+            let work = self.work(job, request, 0, config().run_timeout_ms);
             for _ in 0..self.rng.between(0, 3) {
                 let who = self.rng.index(self.providers.len());
                 self.providers[who].working.insert(job, 0);
@@ -400,8 +400,7 @@ impl World {
         }
     }
 
-    fn work(&self, job: JobId, request: &Request, lease: u64) -> Work {
-        let run_ms = request.run_timeout_ms.unwrap_or(config().run_timeout_ms);
+    fn work(&self, job: JobId, request: &Request, lease: u64, run_ms: u64) -> Work {
         let heartbeat_ms = request.heartbeat_timeout_ms;
         Work { job, kind: request.kind, lease, validate: request.validate, run_ms, heartbeat_ms }
     }
@@ -409,10 +408,14 @@ impl World {
     /// Brings an effect to the provider that it concerns.
     fn tell(&mut self, effect: &Effect, away_ms: u64) {
         match effect {
-            Effect::AnnounceLease { job, provider, lease, .. } => {
+            Effect::AnnounceLease { job, provider, lease, run_ms, .. } => {
                 self.count("leases", 1);
+                let derived = self.requests.get(job).is_some_and(|request| request.run_timeout_ms.is_none());
+                if derived && *run_ms != config().run_timeout_ms {
+                    self.count("derived run timeouts", 1);
+                }
                 let request = self.requests.get(job);
-                let work = request.map(|request| self.work(*job, request, *lease));
+                let work = request.map(|request| self.work(*job, request, *lease, *run_ms));
                 if let (Some(who), Some(work)) = (self.find(*provider), work) {
                     self.assign(who, work, away_ms);
                 }
@@ -432,7 +435,11 @@ impl World {
                 self.compare_with_truth(*job, end);
                 self.requests.remove(job);
             }
-            Effect::AnnounceState { .. } => {}
+            Effect::AnnounceState { view } => {
+                if view.rests_until_ms.is_some() {
+                    self.count("rests", 1);
+                }
+            }
         }
     }
 

@@ -1,0 +1,124 @@
+//! How long a run may take when the request does not say: what is observed.
+
+use crate::bench::*;
+use mercato_scheduler::*;
+
+fn paced_config() -> Config {
+    Config { run_timeout_max_ms: 400, job_timeout_ms: 100_000, job_timeout_max_ms: 100_000, ..config() }
+}
+
+/// Provider `by` does job after job, each in so many milliseconds.
+fn work(bench: &mut Bench, by: u8, jobs: u8, ms: u64) {
+    for n in 0..jobs {
+        let n = 100 + n;
+        bench.ask(n, Request { providers: vec![provider(by)], ..request() });
+        bench.say(n, by, processing()).expect("heard");
+        bench.now_ms += ms;
+        bench.deliver(n, by).expect("accepted");
+        // Forgotten, so that its number is free.
+        bench.now_ms += 500;
+        bench.tick(bench.now_ms);
+    }
+}
+
+fn granted_ms(effects: &[Effect]) -> u64 {
+    let run = effects.iter().find_map(|effect| match effect {
+        Effect::AnnounceLease { run_ms, .. } => Some(*run_ms),
+        Effect::AnnounceWithdrawal { .. }
+        | Effect::AnnounceVerdict { .. }
+        | Effect::AnnounceEnd { .. }
+        | Effect::AnnounceState { .. } => None,
+    });
+    run.expect("a lease")
+}
+
+fn ask_of(bench: &mut Bench, by: u8) -> u64 {
+    granted_ms(&bench.ask(1, Request { providers: vec![provider(by)], ..request() }))
+}
+
+#[test]
+fn the_operators_time_counts_while_little_is_known() {
+    let mut bench = Bench::with(paced_config());
+    bench.online(1, advert(None));
+    work(&mut bench, 1, 7, 24);
+    assert_eq!(ask_of(&mut bench, 1), 100);
+}
+
+#[test]
+fn a_run_gets_three_times_what_most_of_the_providers_own_take() {
+    let mut bench = Bench::with(paced_config());
+    bench.online(1, advert(None));
+    work(&mut bench, 1, 8, 24);
+    // 24 lies in the bucket from 24 to 27.
+    assert_eq!(ask_of(&mut bench, 1), 3 * 27);
+    bench.say(1, 1, processing()).expect("heard");
+    assert_eq!(withdrawals(&bench.tick(bench.now_ms + 80)), []);
+    assert_eq!(withdrawals(&bench.tick(bench.now_ms + 1)), [(provider(1), Reason::RunTimeout)]);
+}
+
+#[test]
+fn a_newcomer_gets_what_its_kind_takes() {
+    let mut bench = Bench::with(paced_config());
+    bench.online(1, advert(None));
+    bench.online(2, advert(None));
+    work(&mut bench, 1, 19, 24);
+    assert_eq!(ask_of(&mut bench, 2), 100);
+    bench.deliver(1, 2).expect("accepted");
+    bench.now_ms += 500;
+    bench.tick(bench.now_ms);
+    // The twentieth took no time.
+    assert_eq!(ask_of(&mut bench, 2), 3 * 27);
+}
+
+#[test]
+fn the_request_and_the_operators_bounds_come_first() {
+    for (ms, least_ms, asked, expected) in [(24, 20, Some(33), 33), (3, 20, None, 20), (200, 20, None, 400)] {
+        let mut bench = Bench::with(Config { run_timeout_ms: 300, run_timeout_min_ms: least_ms, ..paced_config() });
+        bench.online(1, advert(None));
+        work(&mut bench, 1, 8, ms);
+        let wish = Request { run_timeout_ms: asked, providers: vec![provider(1)], ..request() };
+        assert_eq!(granted_ms(&bench.ask(1, wish)), expected);
+    }
+    let mut bench = Bench::with(Config { run_timeout_derived: false, ..paced_config() });
+    bench.online(1, advert(None));
+    work(&mut bench, 1, 8, 24);
+    assert_eq!(ask_of(&mut bench, 1), 100);
+}
+
+#[test]
+fn waiting_for_money_is_no_work_and_failures_are_not_counted() {
+    let mut bench = Bench::with(paced_config());
+    bench.online(1, advert(None));
+    bench.online(2, advert(None));
+    for n in 100..108 {
+        bench.ask(n, Request { providers: vec![provider(1), provider(2)], attempts: Some(2), ..request() });
+        let by = bench.holder(n).expect("leased").0[0];
+        bench.say(n, by, processing()).expect("heard");
+        bench.now_ms += 90;
+        bench.say(n, by, error("no")).expect("heard");
+        let by = bench.holder(n).expect("leased").0[0];
+        bench.say(n, by, processing()).expect("heard");
+        bench.now_ms += 12;
+        bench.say(n, by, Feedback::PaymentRequired { amount_msat: None }).expect("heard");
+        bench.now_ms += 40;
+        bench.say(n, by, processing()).expect("heard");
+        bench.now_ms += 12;
+        bench.deliver(n, by).expect("accepted");
+    }
+    let runs: u32 = [1, 2].iter().map(|n| bench.row(*n).runs.get(&KIND).map_or(0, quantile::Histogram::runs)).sum();
+    let longest = [1, 2].iter().filter_map(|n| bench.row(*n).runs.get(&KIND)?.percentile_ms(100)).max();
+    assert_eq!((runs, longest), (8, Some(27)));
+}
+
+#[test]
+fn what_was_granted_outlives_another_configuration() {
+    let mut bench = Bench::with(paced_config());
+    bench.online(1, advert(None));
+    work(&mut bench, 1, 8, 24);
+    ask_of(&mut bench, 1);
+    let other = Config { run_timeout_derived: false, ..config() };
+    for journal in [bench.journal.clone(), bench.scheduler.checkpoint()] {
+        let restored = Scheduler::restore(other.clone(), journal.into_iter()).expect("restored");
+        assert_eq!(restored.state(), bench.scheduler.state());
+    }
+}
