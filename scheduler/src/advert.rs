@@ -2,6 +2,7 @@
 
 use crate::refusal::Flaw;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Capabilities that an advert may list.
 pub const CAPS_MAX: usize = 64;
@@ -43,6 +44,12 @@ impl Advert {
     /// The offer for a job kind.
     pub fn offer(&self, kind: u16) -> Option<&Offer> {
         self.kinds.iter().find(|offer| offer.kind == kind)
+    }
+
+    /// Leaves out offers that do not count, because another for their kind comes before.
+    pub(crate) fn drop_double_offers(&mut self) {
+        let mut known = BTreeSet::new();
+        self.kinds.retain(|offer| known.insert(offer.kind));
     }
 
     /// The values of a capability.

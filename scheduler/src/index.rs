@@ -4,6 +4,7 @@ use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId};
 use crate::job::{Job, Stage};
 use crate::provider::{Presence, Provider};
+use crate::supply::{Seat, Supply};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All indexes. Two states with equal tables have equal indexes; `check` holds us to it.
@@ -19,8 +20,8 @@ pub(crate) struct Index {
     pub open_by_customer: BTreeMap<CustomerId, usize>,
     /// Number of open jobs.
     pub open: usize,
-    /// By kind: providers that are alive, have a free slot, and offer it.
-    pub available: BTreeMap<u16, BTreeSet<ProviderId>>,
+    /// Who could take a job.
+    pub supply: Supply,
     /// When providers without a connection stop counting as alive.
     pub lapses: BTreeSet<(u64, ProviderId)>,
     /// Providers that are away and hold no lease, by the end of their grace: who makes room first.
@@ -56,24 +57,21 @@ impl JobKeys {
 }
 
 /// A provider's places in the indexes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProviderKeys {
-    id: ProviderId,
-    kinds: Vec<u16>,
+    seat: Seat,
     lapse_ms: Option<u64>,
     idle_ms: Option<u64>,
 }
 
 impl ProviderKeys {
     pub fn of(provider: &Provider) -> Self {
-        let offered = provider.advert.iter().flat_map(|advert| &advert.kinds);
-        let kinds = if provider.is_available() { offered.map(|offer| offer.kind).collect() } else { Vec::new() };
         let (lapse_ms, idle_ms) = match provider.presence {
             Presence::Online => (None, None),
             Presence::Seen { until_ms } => (Some(until_ms), None),
             Presence::Offline { grace_until_ms, .. } => (None, provider.leases.is_empty().then_some(grace_until_ms)),
         };
-        Self { id: provider.id, kinds, lapse_ms, idle_ms }
+        Self { seat: Seat::of(provider), lapse_ms, idle_ms }
     }
 }
 
@@ -86,7 +84,7 @@ impl Index {
         let mut index = Self::default();
         index.customers = customers.map(|customer| (customer.heard_ms, customer.id)).collect();
         jobs.for_each(|job| index.add_job(JobKeys::of(job)));
-        providers.for_each(|provider| index.add_provider(&ProviderKeys::of(provider)));
+        providers.for_each(|provider| index.add_provider(provider));
         index
     }
 
@@ -97,10 +95,13 @@ impl Index {
         }
     }
 
-    pub fn move_provider(&mut self, before: &ProviderKeys, after: &ProviderKeys) {
-        if before != after {
-            self.remove_provider(before);
-            self.add_provider(after);
+    /// A provider changed, but not its advert.
+    pub fn move_provider(&mut self, before: ProviderKeys, provider: &Provider) {
+        let after = ProviderKeys::of(provider);
+        self.supply.seat(provider.id, provider.advert.as_ref(), before.seat, after.seat);
+        if (before.lapse_ms, before.idle_ms) != (after.lapse_ms, after.idle_ms) {
+            self.remove_times(before, provider.id);
+            self.add_times(after, provider.id);
         }
     }
 
@@ -142,30 +143,31 @@ impl Index {
         }
     }
 
-    pub fn add_provider(&mut self, keys: &ProviderKeys) {
-        for kind in &keys.kinds {
-            self.available.entry(*kind).or_default().insert(keys.id);
-        }
+    pub fn add_provider(&mut self, provider: &Provider) {
+        self.supply.add(provider);
+        self.add_times(ProviderKeys::of(provider), provider.id);
+    }
+
+    pub fn remove_provider(&mut self, provider: &Provider) {
+        self.supply.remove(provider);
+        self.remove_times(ProviderKeys::of(provider), provider.id);
+    }
+
+    fn add_times(&mut self, keys: ProviderKeys, id: ProviderId) {
         if let Some(at_ms) = keys.lapse_ms {
-            self.lapses.insert((at_ms, keys.id));
+            self.lapses.insert((at_ms, id));
         }
         if let Some(at_ms) = keys.idle_ms {
-            self.idle.insert((at_ms, keys.id));
+            self.idle.insert((at_ms, id));
         }
     }
 
-    pub fn remove_provider(&mut self, keys: &ProviderKeys) {
-        for kind in &keys.kinds {
-            remove_from(&mut self.available, *kind, |providers| {
-                providers.remove(&keys.id);
-                providers.is_empty()
-            });
-        }
+    fn remove_times(&mut self, keys: ProviderKeys, id: ProviderId) {
         if let Some(at_ms) = keys.lapse_ms {
-            self.lapses.remove(&(at_ms, keys.id));
+            self.lapses.remove(&(at_ms, id));
         }
         if let Some(at_ms) = keys.idle_ms {
-            self.idle.remove(&(at_ms, keys.id));
+            self.idle.remove(&(at_ms, id));
         }
     }
 }

@@ -35,7 +35,8 @@
 //! | `turn`, `turn/*` | one step; a file for each group of verbs |
 //! | `state` | the tables, and `apply`, the only function that changes them |
 //! | `index` | what makes the next thing to do quick to find |
-//! | `matching` | who is feasible, and who is chosen: the formula |
+//! | `matching`, `draw` | who is feasible, and who is chosen: the formula |
+//! | `supply`, `list`, `ranked` | providers by kind, price and attribute, for draws without a scan |
 //! | `validation` | when two results agree, and which one a quorum stands behind |
 //! | `reputation` | what the past of a provider or customer says: decayed, capped, bounded from below |
 //! | `state/standing` | what each outcome says about whom |
@@ -61,21 +62,25 @@ mod backoff;
 mod check;
 mod config;
 mod customer;
+mod draw;
 mod effect;
 mod id;
 mod index;
 mod input;
 mod job;
 mod lease;
+mod list;
 pub mod matching;
 mod provider;
 pub mod quantile;
+mod ranked;
 mod record;
 mod refusal;
 mod reputation;
 mod request;
 mod scheduler;
 mod state;
+mod supply;
 mod turn;
 mod validation;
 mod wake;

@@ -1,27 +1,54 @@
 //! Which provider gets a job.
 //!
 //! **Feasible** is a provider that is alive, has a free slot, offers the kind at no more than the bid, has not tried the job, is
-//! named by the request if that names any, and meets every requirement. Of the feasible, in order of their ids, two are drawn
-//! and the better one wins; of equals the one drawn first. Drawing two is nearly as good as scoring everybody,
+//! named by the request if that names any, and meets every requirement. Of the feasible, two are drawn and the better one
+//! wins; of equals the one drawn first. Drawing two is nearly as good as scoring everybody,
 //! and does not send every job to the same best provider.
 //!
-//! **Draw.** `seed = hash(job, attempt)`; `first = seed mod n`, `second` is another one, `splitmix64(seed) mod (n - 1)` among the rest.
+//! **Numbers.** `seed = hash(job, attempt)`; the numbers are `splitmix64(seed)`, `splitmix64` of that, and so on.
 //! `hash` folds the job id's four little-endian words and then the attempt through [`splitmix64`]: `h = splitmix64(h ^ word)` from 0.
+//!
+//! **Lists.** Nobody looks at all providers. Everybody who is feasible stands in each of these lists; the shortest is taken, of equals the
+//! first (`list`):
+//! 1. who is alive, has a free slot and offers the kind at no more than the bid, by price (none is 0) and id,
+//! 2. for each requirement in turn, whoever is alive, advertises, has slots, and has the attribute with a value that fits, by value and id.
+//!    `in`: value by value, in the order of the requirement. `has`: of its values the one with the fewest.
+//!    `!=` a text, and `has` without values: whoever has the attribute, by id.
+//!
+//! **Draw.** A number modulo the length of the list is a place in it. Up to 32 places are looked at, until two different providers
+//! are found that are feasible; of a provider with several values in the list only its first place counts. When
+//! none is found, or the list has no more than 32 places, all of it is looked at instead: the feasible in order of their ids, the first
+//! swapped with the one at the next number modulo their count, the second with one of the rest likewise. So are two of named providers drawn.
+//!
+//! **Newcomers.** When the first number is divisible by 8, those of list 1 who have fewer than 5 outcomes are tried before, by up to 32
+//! draws; if one of them is feasible, the job goes to a newcomer. All newcomers together get an eighth of the jobs at
+//! most, however many keys somebody makes, and a good one is not kept out by those with a record.
 //!
 //! **Score**, all in thousandths and integers, rounded down:
 //!
 //! ```text
 //! record = the lower bound of its reputation for the kind         see `reputation`; a newcomer has 120
-//! price  = 1000 * (cheapest + 1) / (price + 1)                    cheapest of the feasible; no price counts as 0
+//! price  = 1000 * (cheapest + 1) / (price + 1)                    cheapest of those drawn; no price counts as 0
 //! free   = 1000 * free slots / slots
 //! online = 1000 when it has an authenticated connection, else 0
 //! score  = 4 * record + 3 * price + 2 * online + 1 * free
 //! ```
 
-use crate::id::{JobId, ProviderId};
+pub use crate::draw::{seed, splitmix64};
+
+use crate::draw::Draws;
+use crate::id::ProviderId;
 use crate::job::Job;
+use crate::list::List;
 use crate::provider::Provider;
 use crate::state::State;
+
+/// Feasible providers that are compared.
+const DRAWN: usize = 2;
+/// Places of a list that are looked at before all of it is.
+const LOOKS: usize = 32;
+/// One job in so many goes to a newcomer first.
+const NEWCOMERS_TURN: usize = 8;
 
 /// Who gets the job, and what an auditor needs to come to the same choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,66 +57,135 @@ pub(crate) struct Choice {
     pub provider: ProviderId,
     /// Where the draw came from.
     pub seed: u64,
-    /// `record`, `price`, `online`, `free`, `score` and `feasible`.
+    /// `record`, `price`, `online`, `free`, `score`; then how it was found: `drawn` (how many were compared), `list` (how many
+    /// places the list had), `looks` (how many of them were looked at), `newcomer` (1 on the newcomers' turn).
     pub why: Vec<(&'static str, i64)>,
 }
 
 /// A provider that could take the job, and its price in millisatoshi.
 type Candidate<'a> = (&'a Provider, u64);
 
-/// The choice for a job and how many providers were looked at.
-pub(crate) fn choose(state: &State, job: &Job) -> (usize, Option<Choice>) {
-    let available = state.index.available.get(&job.request.kind);
-    let Some(available) = available else {
-        return (0, None);
-    };
-    let named = !job.request.providers.is_empty();
-    let of = |id: &ProviderId| state.providers.get(id).and_then(|provider| candidate(job, provider));
-    let candidates: Vec<Candidate<'_>> = if named {
-        let present = job.request.providers.iter().filter(|id| available.contains(id));
-        present.filter_map(of).collect()
-    } else {
-        available.iter().filter_map(of).collect()
-    };
-    let examined = if named { job.request.providers.len() } else { available.len() };
-    (examined, best_of_two(state, job, &candidates))
+/// Those to choose from, and how they were found.
+struct Found<'a> {
+    candidates: Vec<Candidate<'a>>,
+    list: usize,
+    looks: usize,
+    newcomer: bool,
 }
 
-/// Whether a provider, known to be available, may have the job, and at what price.
+/// The choice for a job and how many providers were looked at.
+pub(crate) fn choose(state: &State, job: &Job) -> (usize, Option<Choice>) {
+    let seed = seed(job.id, job.next_attempt());
+    let mut search = Search { state, job, draws: Draws::new(seed), looks: 0 };
+    let found = if job.request.providers.is_empty() { search.find() } else { Some(search.named()) };
+    let choice = found.and_then(|found| best(state, job, &found, seed));
+    (search.looks, choice)
+}
+
+/// Whether a provider could take the job: what the search looks for, without its lists.
+pub(crate) fn is_feasible(job: &Job, provider: &Provider) -> bool {
+    job.admits(provider.id) && candidate(job, provider).is_some()
+}
+
+/// Whether a provider, named if any are, may have the job, and at what price.
 fn candidate<'a>(job: &Job, provider: &'a Provider) -> Option<Candidate<'a>> {
-    let price_msat = provider.offer(job.request.kind)?.price_msat;
+    let advert = provider.advert.as_ref().filter(|_| provider.is_available())?;
+    let price_msat = advert.offer(job.request.kind)?.price_msat;
     let affordable = match (price_msat, job.request.bid_msat) {
         (Some(price), Some(bid)) => price <= bid,
         (Some(_) | None, None) | (None, Some(_)) => true,
     };
-    if !affordable || job.has_tried(provider.id) {
-        return None;
+    let suits = affordable
+        && job.request.require.iter().all(|requirement| requirement.holds(advert))
+        && !job.has_tried(provider.id);
+    suits.then_some((provider, price_msat.unwrap_or(0)))
+}
+
+/// The search for providers for one job.
+struct Search<'a> {
+    state: &'a State,
+    job: &'a Job,
+    draws: Draws,
+    looks: usize,
+}
+
+impl<'a> Search<'a> {
+    /// Named providers are few: all are looked at.
+    fn named(&mut self) -> Found<'a> {
+        let named = &self.job.request.providers;
+        self.all_of(named.iter().copied(), named.len())
     }
-    let advert = provider.advert.as_ref()?;
-    let meets_all = job.request.require.iter().all(|requirement| requirement.holds(advert));
-    meets_all.then_some((provider, price_msat.unwrap_or(0)))
+
+    fn find(&mut self) -> Option<Found<'a>> {
+        let servers = self.state.index.supply.servers(self.job.request.kind)?;
+        if self.draws.below(NEWCOMERS_TURN) == 0 {
+            let newcomers = List::of_pool(&servers.newcomers, self.job.request.bid_msat);
+            let found = self.some_of(&newcomers);
+            if !found.candidates.is_empty() {
+                return Some(Found { newcomer: true, ..found });
+            }
+        }
+        let list = List::shortest(&self.state.index.supply, &servers.all, &self.job.request);
+        if list.len() > LOOKS {
+            let found = self.some_of(&list);
+            if !found.candidates.is_empty() {
+                return Some(found);
+            }
+        }
+        Some(self.all_of(list.providers().into_iter(), list.len()))
+    }
+
+    /// Looks at places of a list until enough feasible ones are found.
+    fn some_of(&mut self, list: &List<'a>) -> Found<'a> {
+        let (len, before) = (list.len(), self.looks);
+        let mut candidates: Vec<Candidate<'a>> = Vec::with_capacity(DRAWN);
+        while len > 0 && candidates.len() < DRAWN && self.looks - before < LOOKS {
+            self.looks += 1;
+            let Some(entry) = list.get(self.draws.below(len)) else {
+                continue;
+            };
+            let known = candidates.iter().any(|(row, _)| row.id == entry.provider);
+            let row = self.state.providers.get(&entry.provider).filter(|_| !known);
+            let first = row.filter(|row| row.advert.as_ref().is_some_and(|advert| list.is_first(&entry, advert)));
+            candidates.extend(first.and_then(|row| candidate(self.job, row)));
+        }
+        Found { candidates, list: len, looks: self.looks - before, newcomer: false }
+    }
+
+    /// Looks at all of these, who stand in order of their ids, and draws from the feasible.
+    fn all_of(&mut self, ids: impl Iterator<Item = ProviderId>, list: usize) -> Found<'a> {
+        let before = self.looks;
+        let mut feasible = Vec::new();
+        for id in ids {
+            self.looks += 1;
+            let row = self.state.providers.get(&id);
+            feasible.extend(row.and_then(|row| candidate(self.job, row)));
+        }
+        let candidates = self.draws.pick(feasible, DRAWN);
+        Found { candidates, list, looks: self.looks - before, newcomer: false }
+    }
 }
 
-/// Whether any provider could take the job: what `choose` would say, without the indexes.
-pub(crate) fn is_feasible(job: &Job, provider: &Provider) -> bool {
-    provider.is_available() && job.admits(provider.id) && candidate(job, provider).is_some()
-}
-
-fn best_of_two(state: &State, job: &Job, candidates: &[Candidate<'_>]) -> Option<Choice> {
-    let cheapest_msat = candidates.iter().map(|(_, price_msat)| *price_msat).min()?;
-    let seed = seed(job.id, job.next_attempt());
-    let (first, second) = draw_two(seed, candidates.len());
-    let rate = |at: usize| {
-        let candidate = candidates.get(at)?;
-        Some(Score::of(candidate, state.low_permille(candidate.0, job.request.kind), cheapest_msat))
-    };
-    let (winner, score) = match (rate(first), rate(second)) {
-        (Some(one), Some(two)) if two.total() > one.total() => (second, two),
-        (Some(one), Some(_) | None) => (first, one),
-        (None, Some(_) | None) => return None,
-    };
-    let (provider, _) = candidates.get(winner)?;
-    Some(Choice { provider: provider.id, seed, why: score.why(candidates.len()) })
+/// The best of those drawn, of equals the first.
+fn best(state: &State, job: &Job, found: &Found<'_>, seed: u64) -> Option<Choice> {
+    let cheapest_msat = found.candidates.iter().map(|(_, price_msat)| *price_msat).min()?;
+    let rate = |one| (one, Score::of(one, state.low_permille(one.0, job.request.kind), cheapest_msat));
+    let rated = found.candidates.iter().map(rate);
+    let better = |best: (_, Score), next: (_, Score)| if next.1.total() > best.1.total() { next } else { best };
+    let ((provider, _), score) = rated.reduce(better)?;
+    let size = |len: usize| i64::try_from(len).unwrap_or(i64::MAX);
+    let why = vec![
+        ("record", score.record),
+        ("price", score.price),
+        ("online", score.online),
+        ("free", score.free),
+        ("score", score.total()),
+        ("drawn", size(found.candidates.len())),
+        ("list", size(found.list)),
+        ("looks", size(found.looks)),
+        ("newcomer", i64::from(found.newcomer)),
+    ];
+    Some(Choice { provider: provider.id, seed, why })
 }
 
 /// The terms of a score, in thousandths.
@@ -114,79 +210,10 @@ impl Score {
     fn total(self) -> i64 {
         4 * self.record + 3 * self.price + 2 * self.online + self.free
     }
-
-    fn why(self, feasible: usize) -> Vec<(&'static str, i64)> {
-        vec![
-            ("record", self.record),
-            ("price", self.price),
-            ("online", self.online),
-            ("free", self.free),
-            ("score", self.total()),
-            ("feasible", i64::try_from(feasible).unwrap_or(i64::MAX)),
-        ]
-    }
 }
 
 /// `1000 * part / whole` for `part <= whole`.
 fn permille(part: u128, whole: u128) -> i64 {
     assert!(part <= whole && whole > 0, "a share is at most the whole");
     i64::try_from(1_000 * part / whole).unwrap_or(1_000)
-}
-
-/// The seed of an attempt at a job.
-pub fn seed(job: JobId, attempt: u32) -> u64 {
-    let words = job.0.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
-    words.chain([u64::from(attempt)]).fold(0, |hash, word| splitmix64(hash ^ word))
-}
-
-/// One step of Steele, Lea and Flood's splitmix64: a bijection that mixes all bits.
-pub fn splitmix64(x: u64) -> u64 {
-    let z = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// Two different places below `n`, or the same one twice when there is only one.
-fn draw_two(seed: u64, n: usize) -> (usize, usize) {
-    assert!(n > 0, "nobody to draw from");
-    let first = below(seed, n);
-    if n == 1 {
-        return (first, first);
-    }
-    let second = below(splitmix64(seed), n - 1);
-    (first, if second >= first { second + 1 } else { second })
-}
-
-fn below(random: u64, n: usize) -> usize {
-    let n = u64::try_from(n).unwrap_or(u64::MAX);
-    usize::try_from(random % n).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn splitmix64_matches_its_published_first_output() {
-        assert_eq!(splitmix64(0), 0xe220_a839_7b1d_cdaf);
-    }
-
-    #[test]
-    fn the_two_drawn_differ_and_all_are_drawn() {
-        for n in 2..9 {
-            let drawn: Vec<_> = (0..400).map(|seed| draw_two(splitmix64(seed), n)).collect();
-            assert!(drawn.iter().all(|(first, second)| first != second && *second < n));
-            assert!((0..n).all(|at| drawn.iter().any(|(first, _)| *first == at)));
-            assert!((0..n).all(|at| drawn.iter().any(|(_, second)| *second == at)));
-        }
-    }
-
-    /// Computed apart from this crate: who audits a lease must come to the same numbers.
-    #[test]
-    fn the_seed_of_job_and_attempt_is_as_published() {
-        let job = JobId(std::array::from_fn(|at| u8::try_from(at).expect("32 bytes")));
-        assert_eq!(seed(job, 1), 0x7c06_cee8_cf7b_9640);
-        assert_eq!(seed(job, 2), 0xa0ed_c95e_36a3_38b1);
-    }
 }

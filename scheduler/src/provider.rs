@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 
 /// Others that a party must have dealt with, for its word to be its own and not one of the newcomers'.
 pub const ESTABLISHED: usize = 3;
+/// Who has fewer outcomes is a newcomer.
+pub(crate) const NEWCOMER_OUTCOMES: u32 = 5;
 
 /// Whether a provider is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +105,17 @@ impl Provider {
     /// Whether it could take a job now, were one to fit.
     pub fn is_available(&self) -> bool {
         self.is_alive() && self.free_slots() > 0 && self.advert.is_some()
+    }
+
+    /// Whether it could take a job, were a slot free.
+    pub(crate) fn is_present(&self) -> bool {
+        self.is_alive() && self.slots > 0 && self.advert.is_some()
+    }
+
+    /// Whether too little is known about it to rate it.
+    pub fn is_newcomer(&self) -> bool {
+        let outcomes = self.succeeded.saturating_add(self.failed).saturating_add(self.late);
+        outcomes < NEWCOMER_OUTCOMES
     }
 
     /// Its offer for a job kind.

@@ -170,6 +170,18 @@ impl Requirement {
         }
     }
 
+    /// Whether one of the capability's values, by itself, is of those by which a list of this requirement is made.
+    pub(crate) fn fits(&self, value: &Value) -> bool {
+        match self.op {
+            Op::Equal | Op::In | Op::Has => self.values.contains(value),
+            Op::NotEqual => true,
+            Op::Less => self.compares(value, |cap, asked| cap < asked),
+            Op::LessOrEqual => self.compares(value, |cap, asked| cap <= asked),
+            Op::Greater => self.compares(value, |cap, asked| cap > asked),
+            Op::GreaterOrEqual => self.compares(value, |cap, asked| cap >= asked),
+        }
+    }
+
     fn holds_not_equal(&self, advert: &Advert) -> bool {
         let Some(asked) = self.values.first() else {
             return false;

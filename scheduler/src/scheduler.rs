@@ -71,7 +71,7 @@ impl Scheduler {
         }
         scheduler.state.check().map_err(RestoreError::Impossible)?;
         scheduler.now_ms = scheduler.state.now_ms;
-        scheduler.wakes = Wakes::everything(&scheduler.state.index);
+        scheduler.wakes = Wakes::everything(&scheduler.state);
         Ok(scheduler)
     }
 

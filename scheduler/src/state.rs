@@ -14,6 +14,7 @@ use crate::reputation::HALF_LIFE_MS;
 use crate::request::Dispatch;
 use crate::validation::{Answer, Submission, Verdict};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Jobs and providers, and what is derived from them. Equal journals make equal states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +89,7 @@ impl State {
                 row.advert = Some(advert.clone());
                 row.slots = *slots;
             }),
-            Fact::Unadvertised { provider } => self.change_provider(*provider, |row| {
-                row.advert = None;
-                row.slots = 0;
-            }),
+            Fact::Unadvertised { provider } => self.unadvertised(*provider),
             Fact::Seen { provider, until_ms } => self.set_presence(*provider, Presence::Seen { until_ms: *until_ms }),
             Fact::Lapsed { provider } => {
                 self.set_presence(*provider, Presence::Offline { since_ms: record.at_ms, grace_until_ms: record.at_ms })
@@ -167,25 +165,41 @@ impl State {
         Ok(())
     }
 
-    /// Runs `change` on a provider and moves it in the indexes.
+    /// Runs `change` on a provider and moves it in the indexes. `change` leaves the advert alone.
     fn change_provider(&mut self, id: ProviderId, change: impl FnOnce(&mut Provider)) -> Result<(), Misfit> {
         let row = self.providers.get_mut(&id).ok_or("the provider is not known")?;
         let before = ProviderKeys::of(row);
         change(row);
-        self.index.move_provider(&before, &ProviderKeys::of(row));
+        self.index.move_provider(before, row);
         Ok(())
     }
 
-    /// As `change_provider`, for one that may be new.
+    /// Runs `change` on a provider that may be new, its advert included, and moves it in the indexes.
     fn enter_provider(&mut self, id: ProviderId, change: impl FnOnce(&mut Provider)) -> Result<(), Misfit> {
         let now_ms = self.now_ms;
-        let index = &mut self.index;
-        self.providers.entry(id).or_insert_with(|| {
-            let row = Provider::new(id, now_ms);
-            index.add_provider(&ProviderKeys::of(&row));
-            row
-        });
-        self.change_provider(id, change)
+        match self.providers.entry(id) {
+            Entry::Vacant(vacant) => {
+                let mut row = Provider::new(id, now_ms);
+                change(&mut row);
+                self.index.add_provider(vacant.insert(row));
+            }
+            Entry::Occupied(mut known) => {
+                self.index.remove_provider(known.get());
+                change(known.get_mut());
+                self.index.add_provider(known.get());
+            }
+        }
+        Ok(())
+    }
+
+    fn unadvertised(&mut self, id: ProviderId) -> Result<(), Misfit> {
+        if !self.providers.contains_key(&id) {
+            return Err("the provider is not known");
+        }
+        self.enter_provider(id, |row| {
+            row.advert = None;
+            row.slots = 0;
+        })
     }
 
     fn set_presence(&mut self, id: ProviderId, presence: Presence) -> Result<(), Misfit> {
@@ -202,7 +216,10 @@ impl State {
     }
 
     fn came_online(&mut self, id: ProviderId) -> Result<(), Misfit> {
-        self.enter_provider(id, |row| row.presence = Presence::Online)?;
+        if !self.providers.contains_key(&id) {
+            self.enter_provider(id, |_| {})?;
+        }
+        self.set_presence(id, Presence::Online)?;
         self.change_leases_of(id, |job| job.set_grace(id, None))
     }
 
@@ -231,7 +248,7 @@ impl State {
 
     fn forget_provider(&mut self, id: ProviderId) -> Result<(), Misfit> {
         let row = self.providers.remove(&id).ok_or("the provider is not known")?;
-        self.index.remove_provider(&ProviderKeys::of(&row));
+        self.index.remove_provider(&row);
         if row.leases.is_empty() { Ok(()) } else { Err("the provider still holds leases") }
     }
 

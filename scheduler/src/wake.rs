@@ -3,19 +3,34 @@
 //! A hint, not state: after a restart every queue is looked through once. A job that just arrived or lost its lease is looked at
 //! alone. When a provider becomes available, the queues of its kinds are walked from the front, a bounded piece at a
 //! step; kinds take turns, and a walk that is asked for again goes to its end first, so the tail is always reached.
+//!
+//! Nobody who was available before could take the jobs that a walk passes, or they would not be queued. So they are held against the
+//! providers only that became available, and the walk ends when these are taken.
 
-use crate::id::JobId;
-use crate::index::Index;
+use crate::id::{JobId, ProviderId};
+use crate::matching::is_feasible;
+use crate::state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
+/// Providers that one walk remembers; with more of them it looks for everybody.
+const FRESH_MAX: usize = 8;
+
+/// For whom a walk looks.
+#[derive(Clone, Debug)]
+enum Fresh {
+    These(Vec<ProviderId>),
+    Everybody,
+}
+
 /// A walk through the queue of one kind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Walk {
     /// Jobs that arrived before are done.
     from: u64,
-    /// Another provider became available meanwhile: once more from the front.
-    again: bool,
+    fresh: Fresh,
+    /// They became available meanwhile: once more from the front.
+    again: Option<Fresh>,
 }
 
 /// Jobs and queues to look at.
@@ -27,10 +42,53 @@ pub(crate) struct Wakes {
     last_kind: Option<u16>,
 }
 
+/// The next thing to look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// A job that may find a provider; `None`: the one passed cannot.
+    pub job: Option<JobId>,
+    /// Providers that were looked at to say so.
+    pub looks: usize,
+}
+
+impl Fresh {
+    fn add(&mut self, provider: ProviderId) {
+        match self {
+            Fresh::These(these) if these.contains(&provider) => {}
+            Fresh::These(these) if these.len() < FRESH_MAX => these.push(provider),
+            Fresh::These(_) => *self = Fresh::Everybody,
+            Fresh::Everybody => {}
+        }
+    }
+
+    /// Whether any of them could still take a job.
+    fn can_serve(&self, kind: u16, state: &State) -> bool {
+        let available = |id: &ProviderId| state.providers.get(id).is_some_and(|row| row.is_available());
+        match self {
+            Fresh::These(these) => these.iter().any(available),
+            Fresh::Everybody => state.index.supply.servers(kind).is_some(),
+        }
+    }
+
+    fn look(&self, job: JobId, state: &State) -> Look {
+        let Fresh::These(these) = self else {
+            return Look { job: Some(job), looks: 0 };
+        };
+        let row = state.jobs.get(&job);
+        let fits = |id: &&ProviderId| {
+            let provider = state.providers.get(*id);
+            row.zip(provider).is_some_and(|(row, provider)| is_feasible(row, provider))
+        };
+        Look { job: these.iter().find(fits).map(|_| job), looks: these.len() }
+    }
+}
+
 impl Wakes {
-    pub fn everything(index: &Index) -> Self {
+    pub fn everything(state: &State) -> Self {
         let mut wakes = Self::default();
-        index.queues.keys().for_each(|kind| wakes.kind(*kind));
+        for kind in state.index.queues.keys() {
+            wakes.walks.insert(*kind, Walk { from: 0, fresh: Fresh::Everybody, again: None });
+        }
         wakes
     }
 
@@ -38,28 +96,30 @@ impl Wakes {
         self.single.is_empty() && self.walks.is_empty()
     }
 
-    /// Look at one job, unless a walk will come to it.
-    pub fn job(&mut self, kind: u16, arrival: u64, job: JobId) {
-        if self.walks.get(&kind).is_none_or(|walk| walk.from > arrival) {
-            self.single.insert((arrival, job));
-        }
+    /// Look at one job.
+    pub fn job(&mut self, arrival: u64, job: JobId) {
+        self.single.insert((arrival, job));
     }
 
-    /// Look at every queued job of a kind.
-    pub fn kind(&mut self, kind: u16) {
-        let walk = self.walks.entry(kind).or_insert(Walk { from: 0, again: false });
-        walk.again = walk.from > 0;
+    /// Look at every queued job of a kind: this provider became available for it.
+    pub fn kind(&mut self, kind: u16, provider: ProviderId) {
+        let walk = self.walks.entry(kind);
+        let walk = walk.or_insert_with(|| Walk { from: 0, fresh: Fresh::These(Vec::new()), again: None });
+        walk.fresh.add(provider);
+        if walk.from > 0 {
+            walk.again.get_or_insert_with(|| Fresh::These(Vec::new())).add(provider);
+        }
     }
 
     /// The next job to look at. Walks end where nobody is available.
-    pub fn next(&mut self, index: &Index) -> Option<JobId> {
+    pub fn next(&mut self, state: &State) -> Option<Look> {
         if let Some((_, job)) = self.single.pop_first() {
-            return Some(job);
+            return Some(Look { job: Some(job), looks: 0 });
         }
         while let Some(kind) = self.next_kind() {
             self.last_kind = Some(kind);
-            if let Some(job) = self.next_of(kind, index) {
-                return Some(job);
+            if let Some(look) = self.next_of(kind, state) {
+                return Some(look);
             }
         }
         None
@@ -72,21 +132,19 @@ impl Wakes {
     }
 
     /// The next job of a walk, or its end.
-    fn next_of(&mut self, kind: u16, index: &Index) -> Option<JobId> {
+    fn next_of(&mut self, kind: u16, state: &State) -> Option<Look> {
         let walk = self.walks.get_mut(&kind)?;
-        let queue = index.queues.get(&kind).filter(|_| index.available.contains_key(&kind));
-        let Some(queue) = queue else {
-            self.walks.remove(&kind);
-            return None;
-        };
-        if let Some((arrival, job)) = queue.range(walk.from..).next() {
+        let queue = state.index.queues.get(&kind).filter(|_| walk.fresh.can_serve(kind, state));
+        let next = queue.and_then(|queue| queue.range(walk.from..).next());
+        if let Some((arrival, job)) = next {
             walk.from = arrival.saturating_add(1);
-            return Some(*job);
+            return Some(walk.fresh.look(*job, state));
         }
-        if walk.again {
-            *walk = Walk { from: 0, again: false };
-        } else {
-            self.walks.remove(&kind);
+        match walk.again.take() {
+            Some(fresh) => *walk = Walk { from: 0, fresh, again: None },
+            None => {
+                self.walks.remove(&kind);
+            }
         }
         None
     }

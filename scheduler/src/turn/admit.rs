@@ -14,12 +14,12 @@ impl Turn<'_> {
         request.providers.sort_unstable();
         request.providers.dedup();
         let terms = Terms::grant(self.config, &request, self.now_ms);
-        let (kind, dispatch) = (request.kind, request.dispatch);
+        let dispatch = request.dispatch;
         let arrival = self.state.next_arrival;
         self.record(Fact::Requested { job, customer, request: Box::new(request), terms });
         self.touched.insert(job);
         match dispatch {
-            Dispatch::Leased => self.wakes.job(kind, arrival, job),
+            Dispatch::Leased => self.wakes.job(arrival, job),
             Dispatch::Open => {}
         }
         Ok(())

@@ -19,10 +19,10 @@ impl Turn<'_> {
     pub(super) fn grant_waiting(&mut self) {
         let mut looks_left = LOOKS_PER_STEP;
         while looks_left > 0
-            && let Some(job) = self.wakes.next(&self.state.index)
+            && let Some(look) = self.wakes.next(self.state)
         {
-            let looks = self.try_grant(job);
-            looks_left = looks_left.saturating_sub(looks + 1);
+            let looks = look.job.map_or(0, |job| self.try_grant(job));
+            looks_left = looks_left.saturating_sub(look.looks + looks + 1);
         }
     }
 

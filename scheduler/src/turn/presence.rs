@@ -8,10 +8,11 @@ use crate::record::Fact;
 use crate::refusal::Refusal;
 
 impl Turn<'_> {
-    pub(super) fn advertise(&mut self, provider: ProviderId, advert: Advert) -> Result<(), Refusal> {
+    pub(super) fn advertise(&mut self, provider: ProviderId, mut advert: Advert) -> Result<(), Refusal> {
         if let Some(flaw) = advert.flaw() {
             return Err(Refusal::InvalidAdvert(flaw));
         }
+        advert.drop_double_offers();
         self.make_room_for(provider)?;
         let slots = advert.slots.unwrap_or(self.config.default_slots).min(self.config.slots_max);
         let row = self.state.providers.get(&provider);
@@ -94,7 +95,7 @@ impl Turn<'_> {
         };
         for offer in row.advert.iter().flat_map(|advert| &advert.kinds) {
             if self.state.index.queues.contains_key(&offer.kind) {
-                self.wakes.kind(offer.kind);
+                self.wakes.kind(offer.kind, provider);
             }
         }
     }

@@ -14,4 +14,5 @@ mod queue;
 mod replicas;
 mod reputation;
 mod retry;
+mod twin;
 mod votes;

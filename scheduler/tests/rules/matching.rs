@@ -200,5 +200,5 @@ fn a_lease_says_why() {
     assert_eq!((*lease, *attempt, *expires_at_ms), (0, 1, 10));
     let terms = [("record", 120), ("price", 1_000), ("online", 1_000), ("free", 1_000)];
     assert_eq!(why[..4], terms);
-    assert_eq!(why[4..], [("score", 6_480), ("feasible", 1)]);
+    assert_eq!(why[4..], [("score", 6_480), ("drawn", 1), ("list", 1), ("looks", 1), ("newcomer", 0)]);
 }

@@ -1,6 +1,7 @@
 //! What holds for every sequence of inputs.
 
 use crate::bench::*;
+use crate::twin::{announced, naive_choice};
 use mercato_scheduler::*;
 use proptest::collection::vec;
 use proptest::option::of;
@@ -22,7 +23,7 @@ fn any_kind() -> impl Strategy<Value = u16> {
     KIND..KIND + 3
 }
 
-fn any_value() -> impl Strategy<Value = Value> {
+pub fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![(0..3i64).prop_map(Value::Int), "[ab]".prop_map(Value::Text)]
 }
 
@@ -32,7 +33,7 @@ fn any_advert() -> impl Strategy<Value = Advert> {
     (vec(offer, 0..4), vec(cap, 0..4), of(0..4u32)).prop_map(|(kinds, caps, slots)| Advert { kinds, caps, slots })
 }
 
-fn any_requirement() -> impl Strategy<Value = Requirement> {
+pub fn any_requirement() -> impl Strategy<Value = Requirement> {
     let op = prop::sample::select(vec![
         Op::Equal,
         Op::NotEqual,
@@ -147,60 +148,6 @@ fn run(inputs: &[(i64, Input)]) -> (Bench, Vec<Result<Vec<Effect>, Refusal>>) {
         answers.push(bench.step(input.clone()));
     }
     (bench, answers)
-}
-
-/// The choice as its page describes it, straight from the tables.
-fn naive_choice(state: &State, job: &Job) -> Option<(ProviderId, i64)> {
-    let price_of = |row: &Provider| row.offer(job.request.kind).map(|o| o.price_msat.unwrap_or(0));
-    let asks = |row: &Provider| row.offer(job.request.kind).and_then(|offer| offer.price_msat);
-    let mut feasible: Vec<&Provider> = Vec::new();
-    for row in state.providers().values() {
-        let Some(advert) = &row.advert else { continue };
-        let fits = price_of(row).is_some()
-            && !matches!((asks(row), job.request.bid_msat), (Some(price), Some(bid)) if price > bid)
-            && !matches!(row.presence, Presence::Offline { .. })
-            && row.leases.len() < usize::try_from(row.slots).expect("small")
-            && job.attempts.iter().all(|attempt| attempt.provider != row.id)
-            && job.leases.iter().all(|lease| lease.provider != row.id)
-            && job.submissions.iter().all(|submission| submission.provider != row.id)
-            && (job.request.providers.is_empty() || job.request.providers.contains(&row.id))
-            && job.request.require.iter().all(|requirement| requirement.holds(advert));
-        if fits {
-            feasible.push(row);
-        }
-    }
-    let cheapest = feasible.iter().filter_map(|row| price_of(row)).min()?;
-    let score = |row: &Provider| -> i64 {
-        let record = state.low_permille(row, job.request.kind);
-        let price = price_of(row).map_or(0, |price| 1_000 * (cheapest + 1) / (price + 1));
-        let free = 1_000 * i64::from(row.free_slots()) / i64::from(row.slots);
-        let online = if row.presence == Presence::Online { 1_000 } else { 0 };
-        4 * record + 3 * i64::try_from(price).expect("small") + 2 * online + free
-    };
-    let draw = seed(job.id, job.next_attempt());
-    let first = usize::try_from(draw % feasible.len() as u64).expect("small");
-    let one = feasible.remove(first);
-    if feasible.is_empty() {
-        return Some((one.id, score(one)));
-    }
-    let second = usize::try_from(splitmix64(draw) % feasible.len() as u64).expect("small");
-    let two = feasible[second];
-    let winner = if score(two) > score(one) { two } else { one };
-    Some((winner.id, score(winner)))
-}
-
-fn announced(effects: &[Effect], of: JobId) -> Option<(ProviderId, i64)> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::AnnounceLease { job, provider, why, .. } if *job == of => {
-            let score = why.iter().find(|(term, _)| *term == "score").map(|(_, score)| *score);
-            score.map(|score| (*provider, score))
-        }
-        Effect::AnnounceLease { .. }
-        | Effect::AnnounceWithdrawal { .. }
-        | Effect::AnnounceVerdict { .. }
-        | Effect::AnnounceEnd { .. }
-        | Effect::AnnounceState { .. } => None,
-    })
 }
 
 proptest! {
