@@ -53,6 +53,7 @@ fn reasons() -> Vec<Reason> {
         Reason::Error("out of memory".to_owned()),
         Reason::Unpaid,
         Reason::LateResultWon,
+        Reason::Outrun,
         Reason::QuorumReached,
         Reason::NoQuorum,
         Reason::Cancelled,
@@ -68,6 +69,7 @@ fn reasons() -> Vec<Reason> {
             | Reason::Error(_)
             | Reason::Unpaid
             | Reason::LateResultWon
+            | Reason::Outrun
             | Reason::QuorumReached
             | Reason::NoQuorum
             | Reason::Cancelled
@@ -96,6 +98,7 @@ fn leases() -> Vec<Lease> {
         worked_ms: 8,
         working_since_ms: Some(9),
         grace_until_ms: Some(6),
+        straggles_at_ms: Some(7),
         phase,
     };
     phases.map(lease).into()
@@ -136,6 +139,7 @@ fn job(stage: Stage) -> Job {
         arrival: 3,
         arrived_ms: 4,
         rests_until_ms: Some(5),
+        backup: Some(Backup { of: 1, lease: Some(2) }),
         leases: leases(),
         attempts: reasons().into_iter().map(attempt).collect(),
         submissions: submissions(),
@@ -189,10 +193,11 @@ fn facts() -> Vec<Fact> {
         Fact::ProviderForgotten { provider },
         Fact::Requested { job: JOB, customer: CUSTOMER, request: Box::new(request()), terms: terms() },
         Fact::Leased { job: JOB, provider, lease: 1, accept_by_ms: 2, run_ms: 3 },
-        Fact::Ran { job: JOB, lease: 3, run_by_ms: 1, heartbeat_by_ms: Some(2) },
+        Fact::Ran { job: JOB, lease: 3, run_by_ms: 1, heartbeat_by_ms: Some(2), straggles_at_ms: None },
         Fact::PaymentAsked { job: JOB, lease: 3, amount_msat: None, pay_by_ms: 1, run_left_ms: 2 },
         Fact::Forgotten { job: JOB },
         Fact::CountersRestored { next_lease: 1, next_arrival: 2 },
+        Fact::Straggled { job: JOB, lease: 3 },
         Fact::Rested { job: JOB, until_ms: 3 },
         Fact::Woke { job: JOB },
         Fact::RunsRestored { kind: 5050, histogram: quantile::Histogram::default() },
@@ -236,9 +241,10 @@ fn place(fact: &Fact) -> u8 {
         Fact::HalfLifeSet { .. } => 19,
         Fact::CustomerForgotten { .. } => 20,
         Fact::CustomerRestored(_) => 21,
-        Fact::Rested { .. } => 22,
-        Fact::Woke { .. } => 23,
-        Fact::RunsRestored { .. } => 24,
+        Fact::Straggled { .. } => 22,
+        Fact::Rested { .. } => 23,
+        Fact::Woke { .. } => 24,
+        Fact::RunsRestored { .. } => 25,
     }
 }
 
@@ -250,7 +256,7 @@ fn every_record_reads_back_as_it_was_written() {
         let record = Record { at_ms: u64::MAX, fact };
         assert_eq!(decode(&encode(&record)).unwrap(), record);
     }
-    assert_eq!(places, (0..25).collect(), "a variant has no example");
+    assert_eq!(places, (0..26).collect(), "a variant has no example");
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl State {
             | Fact::Ran { job, .. }
             | Fact::PaymentAsked { job, .. }
             | Fact::LeaseEnded { job, .. }
+            | Fact::Straggled { job, .. }
             | Fact::Rested { job, .. }
             | Fact::Woke { job }
             | Fact::Forgotten { job } => self.check_job(*job),
@@ -112,6 +113,7 @@ impl State {
         check_submissions(job)?;
         check_stage(job)?;
         check_deadlines(job)?;
+        check_backup(job)?;
         job.leases.iter().try_for_each(|lease| self.check_lease(job, lease))
     }
 
@@ -242,6 +244,17 @@ fn check_stage(job: &Job) -> Check {
     hold(passed.clone().count() >= quorum, || format!("{id:?} succeeded without a quorum"))?;
     let accepted = passed.clone().any(|one| one.result == result && Some(one.provider) == provider);
     hold(accepted, || format!("{id:?} accepted a result that did not pass"))
+}
+
+/// One backup at most, beside another lease; and once there is one nobody else is watched.
+fn check_backup(job: &Job) -> Check {
+    let (id, watched) = (job.id, job.leases.iter().any(|lease| lease.straggles_at_ms.is_some()));
+    let Some(backup) = job.backup else {
+        return Ok(());
+    };
+    hold(!watched, || format!("{id:?} had its backup and is watched"))?;
+    hold(backup.lease.is_none_or(|lease| lease > backup.of), || format!("{id:?} has a backup before its straggler"))?;
+    hold(job.request.dispatch == Dispatch::Leased, || format!("{id:?} is open to all and has a backup"))
 }
 
 /// No deadline of a lease lies beyond the job's.

@@ -18,6 +18,8 @@ pub struct Config {
     pub run_timeout_derived: bool,
     /// The least that is derived so.
     pub run_timeout_min_ms: u64,
+    /// Whether a run that takes longer than most gets company when its job has no time for another after it.
+    pub backups: bool,
     /// The most that a request may ask for its accept, heartbeat and run timeouts.
     pub run_timeout_max_ms: u64,
     /// How long a provider waits for its payment, when the request does not say.
@@ -71,6 +73,7 @@ impl Default for Config {
             accept_timeout_ms: 10 * SECOND,
             run_timeout_ms: 600 * SECOND,
             run_timeout_derived: true,
+            backups: true,
             run_timeout_min_ms: 30 * SECOND,
             run_timeout_max_ms: 24 * HOUR,
             pay_timeout_ms: 600 * SECOND,

@@ -127,6 +127,8 @@ pub enum Effect {
         expires_at_ms: u64,
         /// How long its run may take.
         run_ms: u64,
+        /// The slow lease beside which it goes: who delivers first wins.
+        backs_up: Option<u64>,
         /// Where the draw came from: a function of job and attempt.
         seed: u64,
         /// The terms of the winner's score, then the score and the number of feasible providers: see [`matching`](crate::matching).

@@ -42,6 +42,15 @@ pub enum Stage {
     },
 }
 
+/// A second lease beside a slow one: a job has one in its life at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// The slow lease.
+    pub of: u64,
+    /// The one beside it, once there is one.
+    pub lease: Option<u64>,
+}
+
 /// A job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -59,6 +68,8 @@ pub struct Job {
     pub arrived_ms: u64,
     /// It gets no leases before then.
     pub rests_until_ms: Option<u64>,
+    /// Whose work is done a second time, because it is slow.
+    pub backup: Option<Backup>,
     /// Live leases, by number.
     pub leases: Vec<Lease>,
     /// Leases that are over without a result of their own, in the order in which they ended; at most `terms.attempts`.
@@ -84,6 +95,8 @@ pub enum Deadline {
     Heartbeat,
     /// The customer's payment.
     Pay,
+    /// A run that has taken longer than most.
+    Straggler,
     /// The end of a rest after a lease that failed.
     Rest,
 }
@@ -148,7 +161,12 @@ impl Job {
         let of_job = |at_ms, deadline| Due { at_ms, deadline, lease: None };
         let whole = of_job(self.terms.deadline_ms, Deadline::Job);
         let rest = self.rests_until_ms.map(|at_ms| of_job(at_ms, Deadline::Rest));
-        self.leases.iter().map(of_lease).chain([whole]).chain(rest).min()
+        let straggler = |lease: &Lease| {
+            let (deadline, number) = (Deadline::Straggler, Some(lease.number));
+            lease.straggles_at_ms.map(|at_ms| Due { at_ms, deadline, lease: number })
+        };
+        let stragglers = self.leases.iter().filter_map(straggler);
+        self.leases.iter().map(of_lease).chain([whole]).chain(rest).chain(stragglers).min()
     }
 
     /// What this provider is to the job.
@@ -198,7 +216,7 @@ impl Job {
     }
 
     /// How many more leases it would take now: enough for all replicas, and enough for a quorum if every provider that
-    /// is asked agrees with the largest group.
+    /// is asked agrees with the largest group; and one beside a straggler.
     pub fn wanted(&self) -> u32 {
         if !self.is_open() || self.request.dispatch == Dispatch::Open || self.rests_until_ms.is_some() {
             return 0;
@@ -206,7 +224,20 @@ impl Job {
         let (results, live) = (count(self.submissions.len()), count(self.leases.len()));
         let missing = self.request.quorum.saturating_sub(self.agreed());
         let target = self.request.replicas.max(results.saturating_add(missing));
+        let target = target.saturating_add(u32::from(self.has_company()));
         target.saturating_sub(results.saturating_add(live)).min(self.attempts_left())
+    }
+
+    /// Whether a live lease is to have another beside it, or has.
+    fn has_company(&self) -> bool {
+        let is_live = |number: u64| self.lease(number).is_some();
+        self.backup.is_some_and(|backup| is_live(backup.of) && backup.lease.is_none_or(is_live))
+    }
+
+    /// The straggler that the next lease goes beside; when others are missing too, they come first.
+    pub(crate) fn next_backs_up(&self) -> Option<u64> {
+        let backup = self.backup.filter(|backup| backup.lease.is_none() && self.has_company())?;
+        (self.wanted() == 1).then_some(backup.of)
     }
 
     /// Whether no quorum can come any more, even if everybody who is left agrees.

@@ -28,6 +28,8 @@ pub struct Lease {
     pub working_since_ms: Option<u64>,
     /// The holder is disconnected and must be back by then.
     pub grace_until_ms: Option<u64>,
+    /// When it has taken longer than most, if its job then has no time to lose.
+    pub straggles_at_ms: Option<u64>,
     /// How far it has come.
     pub phase: Phase,
 }
@@ -74,6 +76,8 @@ impl Lease {
         if was && !is {
             self.worked_ms = self.ran_ms(now_ms);
             self.working_since_ms = None;
+            // Somebody may have paid it by now, and one job is paid once.
+            self.straggles_at_ms = None;
         } else if is && !was {
             self.working_since_ms = Some(now_ms);
         }
@@ -156,6 +160,8 @@ pub enum Reason {
     Unpaid,
     /// An earlier leaseholder delivered after all.
     LateResultWon,
+    /// Of a straggler and its backup the other one delivered first.
+    Outrun,
     /// Enough others agreed before this one delivered.
     QuorumReached,
     /// It delivered, and too few agreed on any result.
@@ -187,6 +193,7 @@ impl Reason {
             | Reason::Error(_) => true,
             Reason::Unpaid
             | Reason::LateResultWon
+            | Reason::Outrun
             | Reason::QuorumReached
             | Reason::NoQuorum
             | Reason::Cancelled
@@ -204,6 +211,7 @@ impl Reason {
             Reason::Error(_) => "error",
             Reason::Unpaid => "unpaid",
             Reason::LateResultWon => "late-result-won",
+            Reason::Outrun => "outrun",
             Reason::QuorumReached => "quorum-reached",
             Reason::NoQuorum => "no-quorum",
             Reason::Cancelled => "cancelled",
@@ -222,6 +230,7 @@ impl fmt::Display for Reason {
             Reason::Error(words) => write!(f, "the provider gave up: {words}"),
             Reason::Unpaid => f.write_str("the customer did not pay in time"),
             Reason::LateResultWon => f.write_str("an earlier provider delivered after all"),
+            Reason::Outrun => f.write_str("another provider of this job was faster"),
             Reason::QuorumReached => f.write_str("enough other providers agreed on a result"),
             Reason::NoQuorum => f.write_str("too few providers agreed on any result"),
             Reason::Cancelled => f.write_str("the customer cancelled the job"),

@@ -91,7 +91,7 @@ pub use customer::Customer;
 pub use effect::{Effect, End, JobView, LeaseView, Status};
 pub use id::{CustomerId, JobId, ProviderId, ResultId};
 pub use input::{Feedback, Input};
-pub use job::{Deadline, Due, Job, Stage, Standing, Terms};
+pub use job::{Backup, Deadline, Due, Job, Stage, Standing, Terms};
 pub use lease::{Attempt, Lease, Phase, REASON_MAX, Reason};
 pub use matching::{seed, splitmix64};
 pub use provider::{ESTABLISHED, Presence, Provider};

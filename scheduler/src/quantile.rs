@@ -71,11 +71,17 @@ pub(crate) fn note(runs: &mut Runs, kind: u16, ms: u64, kinds_max: usize) {
 
 /// What is expected of a run of this kind: the provider's own percentile, or else the kind's; `None`: too little is known.
 pub(crate) fn expected_ms(state: &State, provider: &Provider, kind: u16, percent: u32) -> Option<u64> {
-    let known = |runs: &Runs, least: u32| {
-        let histogram = runs.get(&kind).filter(|histogram| histogram.runs() >= least)?;
-        histogram.percentile_ms(percent)
-    };
-    known(&provider.runs, OWN_RUNS_MIN).or_else(|| known(&state.runs, KIND_RUNS_MIN))
+    let own = known_ms(&provider.runs, kind, OWN_RUNS_MIN, percent);
+    own.or_else(|| kind_percentile_ms(state, kind, percent))
+}
+
+/// A percentile of everybody's runs of a kind; `None`: too little is known.
+pub(crate) fn kind_percentile_ms(state: &State, kind: u16, percent: u32) -> Option<u64> {
+    known_ms(&state.runs, kind, KIND_RUNS_MIN, percent)
+}
+
+fn known_ms(runs: &Runs, kind: u16, least: u32, percent: u32) -> Option<u64> {
+    runs.get(&kind).filter(|histogram| histogram.runs() >= least)?.percentile_ms(percent)
 }
 
 /// The number of a bucket: below 4 the milliseconds themselves, then four for each doubling.

@@ -109,6 +109,8 @@ pub enum Fact {
         run_by_ms: u64,
         /// It must have said something by then.
         heartbeat_by_ms: Option<u64>,
+        /// It is slow from then on, and its job has no time to lose.
+        straggles_at_ms: Option<u64>,
     },
     /// A leaseholder waits for money; its run stands still.
     PaymentAsked {
@@ -184,6 +186,13 @@ pub enum Fact {
     },
     /// A customer's past, in a checkpoint.
     CustomerRestored(Box<Customer>),
+    /// A leaseholder is slow: another provider is to do the job as well.
+    Straggled {
+        /// Which job.
+        job: JobId,
+        /// Under which lease.
+        lease: u64,
+    },
     /// A job gets no leases for a while.
     Rested {
         /// Which.

@@ -5,7 +5,7 @@ mod standing;
 use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::index::{Index, JobKeys, ProviderKeys};
-use crate::job::{Job, Stage, Standing};
+use crate::job::{Backup, Job, Stage, Standing};
 use crate::lease::{Attempt, Lease, Phase, Reason};
 use crate::provider::{Presence, Provider};
 use crate::quantile::{KINDS_MAX, OWN_KINDS_MAX, Runs, note};
@@ -106,6 +106,7 @@ impl State {
                 arrival: self.next_arrival,
                 arrived_ms: record.at_ms,
                 rests_until_ms: None,
+                backup: None,
                 leases: Vec::new(),
                 attempts: Vec::new(),
                 submissions: Vec::new(),
@@ -114,9 +115,10 @@ impl State {
             Fact::Leased { job, provider, lease, accept_by_ms, run_ms } => {
                 self.leased(*job, *provider, *lease, (*accept_by_ms, *run_ms))
             }
-            Fact::Ran { job, lease, run_by_ms, heartbeat_by_ms } => {
+            Fact::Ran { job, lease, run_by_ms, heartbeat_by_ms, straggles_at_ms } => {
                 let phase = Phase::Running { run_by_ms: *run_by_ms, heartbeat_by_ms: *heartbeat_by_ms };
-                self.set_phase(*job, *lease, phase)
+                self.set_phase(*job, *lease, phase)?;
+                self.change_lease(*job, *lease, |lease| lease.straggles_at_ms = *straggles_at_ms)
             }
             Fact::PaymentAsked { job, lease, amount_msat, pay_by_ms, run_left_ms } => {
                 let (amount_msat, pay_by_ms, run_left_ms) = (*amount_msat, *pay_by_ms, *run_left_ms);
@@ -147,6 +149,7 @@ impl State {
             }
             Fact::CustomerForgotten { customer } => self.forget_customer(*customer),
             Fact::CustomerRestored(row) => self.restore_customer(row),
+            Fact::Straggled { job, lease } => self.straggled(*job, *lease),
             Fact::Rested { job, until_ms } => self.set_rest(*job, Some(*until_ms)),
             Fact::Woke { job } => self.set_rest(*job, None),
             Fact::RunsRestored { kind, histogram } => match self.runs.insert(*kind, histogram.clone()) {
@@ -289,6 +292,9 @@ impl State {
         })?;
         self.change_job(id, |job| {
             let attempt = job.next_attempt();
+            if job.next_backs_up().is_some() {
+                job.backup.iter_mut().for_each(|backup| backup.lease = Some(number));
+            }
             let phase = Phase::Offered { accept_by_ms };
             job.leases.push(Lease {
                 number,
@@ -299,17 +305,36 @@ impl State {
                 worked_ms: 0,
                 working_since_ms: None,
                 grace_until_ms: None,
+                straggles_at_ms: None,
                 phase,
             });
         })
     }
 
     fn set_phase(&mut self, id: JobId, number: u64, phase: Phase) -> Result<(), Misfit> {
-        self.live_lease(id, number)?;
         let now_ms = self.now_ms;
+        self.change_lease(id, number, |lease| lease.enter(phase, now_ms))
+    }
+
+    fn change_lease(&mut self, id: JobId, number: u64, change: impl FnOnce(&mut Lease)) -> Result<(), Misfit> {
+        self.live_lease(id, number)?;
         self.change_job(id, |job| {
             let lease = job.leases.iter_mut().find(|lease| lease.number == number);
-            lease.into_iter().for_each(|lease| lease.enter(phase.clone(), now_ms));
+            if let Some(lease) = lease {
+                change(lease);
+            }
+        })
+    }
+
+    /// One backup in a job's life: no other lease is watched from then on.
+    fn straggled(&mut self, id: JobId, number: u64) -> Result<(), Misfit> {
+        self.live_lease(id, number)?;
+        if self.jobs.get(&id).is_some_and(|job| job.backup.is_some()) {
+            return Err("the job had its backup");
+        }
+        self.change_job(id, |job| {
+            job.backup = Some(Backup { of: number, lease: None });
+            job.leases.iter_mut().for_each(|lease| lease.straggles_at_ms = None);
         })
     }
 

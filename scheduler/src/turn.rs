@@ -5,6 +5,7 @@
 mod admit;
 mod expire;
 mod grant;
+mod pace;
 mod presence;
 mod report;
 

@@ -41,6 +41,8 @@ fn the_first_seeds_keep_every_promise() {
         "quorum: right",
         "quorum: wrong",
         "rests",
+        "backups",
+        "withdrawn: outrun",
         "derived run timeouts",
         "alone: wrong",
         "withdrawn: cancelled",

@@ -16,6 +16,8 @@ pub struct MarketConfig {
     pub derive_run_timeout: bool,
     /// The shortest that is derived.
     pub min_run_timeout_s: u64,
+    /// Whether a slow run gets company when its job has no time for another after it.
+    pub backups: bool,
     pub max_run_timeout_s: u64,
     pub pay_timeout_s: u64,
     pub job_timeout_s: u64,
@@ -65,6 +67,7 @@ impl Default for MarketConfig {
             run_timeout_s: 600,
             derive_run_timeout: true,
             min_run_timeout_s: 30,
+            backups: true,
             max_run_timeout_s: 86_400,
             pay_timeout_s: 600,
             job_timeout_s: 3_600,

@@ -41,7 +41,18 @@ impl Announcement {
 /// clock of `now`.
 pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
     match effect {
-        Effect::AnnounceLease { job, customer, provider, attempt, lease, expires_at_ms, run_ms, seed, why } => {
+        Effect::AnnounceLease {
+            job,
+            customer,
+            provider,
+            attempt,
+            lease,
+            expires_at_ms,
+            run_ms,
+            backs_up,
+            seed,
+            why,
+        } => {
             let mut tags = vec![
                 tag("status", ["assigned"]),
                 tag("e", [hex(&job.0)]),
@@ -52,6 +63,7 @@ pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
                 tag("deadline", [seconds(now, *expires_at_ms).to_string()]),
                 tag("timeout", ["run".to_owned(), run_ms.div_ceil(1_000).to_string()]),
             ];
+            tags.extend(backs_up.map(|slow| tag("backs_up", [slow.to_string()])));
             tags.extend(request.map(|request| tag("request", [request])));
             tags.push(tag("why", why.iter().flat_map(|(term, value)| [(*term).to_owned(), value.to_string()])));
             tags.push(tag("seed", [format!("{seed:016x}")]));

@@ -376,6 +376,7 @@ impl Market {
             | Fact::HalfLifeSet { .. }
             | Fact::CustomerForgotten { .. }
             | Fact::CustomerRestored(_)
+            | Fact::Straggled { .. }
             | Fact::Rested { .. }
             | Fact::Woke { .. }
             | Fact::RunsRestored { .. } => {}
@@ -485,6 +486,7 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
         accept_timeout_ms: ms(config.accept_timeout_s),
         run_timeout_ms: ms(config.run_timeout_s),
         run_timeout_derived: config.derive_run_timeout,
+        backups: config.backups,
         // Whoever lowers the longest alone means that.
         run_timeout_min_ms: ms(config.min_run_timeout_s.min(config.max_run_timeout_s)),
         run_timeout_max_ms: ms(config.max_run_timeout_s),

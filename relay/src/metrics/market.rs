@@ -21,6 +21,8 @@ pub struct MarketMeters {
     requests: Counter,
     leases: Labelled<Counter, 2>,
     lost_leases: Counter,
+    stragglers: Counter,
+    backups: Counter,
     ended: Labelled<Counter, 4>,
 }
 
@@ -33,6 +35,8 @@ impl Default for MarketMeters {
             requests: Counter::default(),
             leases: Labelled::counters("attempt", ["first", "later"]),
             lost_leases: Counter::default(),
+            stragglers: Counter::default(),
+            backups: Counter::default(),
             ended: Labelled::counters("end", ENDS),
         }
     }
@@ -46,6 +50,8 @@ impl MarketMeters {
         registry.register("mercato_job_requests", "Jobs taken", self.requests.clone());
         self.leases.register(registry, "mercato_leases", "Leases given, first ones and those after one that failed");
         registry.register("mercato_leases_lost", "Leases that ended without a result", self.lost_leases.clone());
+        registry.register("mercato_stragglers", "Runs that were to have a backup", self.stragglers.clone());
+        registry.register("mercato_backup_leases", "Leases given beside a slow one", self.backups.clone());
         self.ended.register(registry, "mercato_jobs_ended", "Jobs that ended");
     }
 
@@ -53,10 +59,14 @@ impl MarketMeters {
     pub fn note(&self, fact: &Fact, state: &State) {
         match fact {
             Fact::Requested { .. } => drop(self.requests.inc()),
-            Fact::Leased { job, .. } => {
-                let later = state.jobs().get(job).is_some_and(|job| !job.attempts.is_empty());
+            Fact::Leased { job, lease, .. } => {
+                let job = state.jobs().get(job);
+                let later = job.is_some_and(|job| !job.attempts.is_empty());
                 self.leases.inc(usize::from(later));
+                let backs_up = job.and_then(|job| job.backup).is_some_and(|backup| backup.lease == Some(*lease));
+                self.backups.inc_by(u64::from(backs_up));
             }
+            Fact::Straggled { .. } => drop(self.stragglers.inc()),
             Fact::LeaseEnded { .. } => drop(self.lost_leases.inc()),
             Fact::Ended { end, .. } => self.ended.inc(match end {
                 End::Succeeded { .. } => 0,

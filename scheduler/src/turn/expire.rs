@@ -41,6 +41,10 @@ impl Turn<'_> {
             Deadline::Accept => self.fail_attempt(id, lease, Reason::AcceptTimeout),
             Deadline::Run => self.fail_attempt(id, lease, Reason::RunTimeout),
             Deadline::Heartbeat => self.fail_attempt(id, lease, Reason::HeartbeatTimeout),
+            Deadline::Straggler => {
+                self.record(Fact::Straggled { job: id, lease });
+                self.go_on(id);
+            }
             // Others would not be paid either.
             Deadline::Pay => self.end_without_result(id, End::Failed, &Reason::Unpaid),
         }
@@ -55,7 +59,12 @@ impl Turn<'_> {
                 self.touched.insert(id);
                 self.go_on(id);
             }
-            Deadline::Grace | Deadline::Accept | Deadline::Run | Deadline::Heartbeat | Deadline::Pay => {
+            Deadline::Grace
+            | Deadline::Accept
+            | Deadline::Run
+            | Deadline::Heartbeat
+            | Deadline::Pay
+            | Deadline::Straggler => {
                 panic!("this deadline of {id:?} is a lease's")
             }
         }

@@ -2,16 +2,10 @@
 
 use super::Turn;
 use crate::effect::Effect;
-use crate::id::{JobId, ProviderId};
-use crate::job::Job;
+use crate::id::JobId;
 use crate::matching::{Choice, choose};
-use crate::quantile::expected_ms;
 use crate::record::Fact;
 
-/// A run may take so many times as long as ...
-const USUAL_TIMES: u64 = 3;
-/// ... so many of 100 runs do.
-const USUAL_PERCENT: u32 = 95;
 /// Providers looked at in one step, plus one for each job; what is left goes on in the next step.
 const LOOKS_PER_STEP: usize = 4_096;
 
@@ -55,19 +49,11 @@ impl Turn<'_> {
             lease,
             expires_at_ms: accept_by_ms,
             run_ms,
+            backs_up: job.next_backs_up(),
             seed: choice.seed,
             why: choice.why,
         });
         self.record(Fact::Leased { job: id, provider, lease, accept_by_ms, run_ms });
         self.touched.insert(id);
-    }
-
-    /// How long a run may take: as asked, or what is expected of it, or else as the operator says.
-    fn run_ms(&self, job: &Job, provider: ProviderId) -> u64 {
-        let asked = job.request.run_timeout_ms.is_some() || !self.config.run_timeout_derived;
-        let row = self.state.providers.get(&provider).filter(|_| !asked);
-        let expected = row.and_then(|row| expected_ms(self.state, row, job.request.kind, USUAL_PERCENT));
-        let bounds = (self.config.run_timeout_min_ms, self.config.run_timeout_max_ms);
-        expected.map_or(job.terms.run_ms, |ms| ms.saturating_mul(USUAL_TIMES).clamp(bounds.0, bounds.1))
     }
 }

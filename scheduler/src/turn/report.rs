@@ -100,7 +100,11 @@ impl Turn<'_> {
         let (winner, end) = (first.provider, End::Succeeded { result: first.result });
         let verdict = |in_group: &bool| if *in_group { Verdict::Pass } else { Verdict::Outlier };
         let verdicts = group.members.iter().map(verdict).collect();
-        let reason = if late && job.request.replicas == 1 { Reason::LateResultWon } else { Reason::QuorumReached };
+        let reason = match (job.request.replicas, late, job.backup) {
+            (1, true, _) => Reason::LateResultWon,
+            (1, false, Some(_)) => Reason::Outrun,
+            (_, _, _) => Reason::QuorumReached,
+        };
         self.withdraw_all(id, &reason);
         self.end(id, end, Some(winner), verdicts);
     }
@@ -132,11 +136,18 @@ impl Turn<'_> {
             Phase::AwaitingPayment { .. } => return,
         };
         let heartbeat_by_ms = terms.heartbeat_ms.map(|ms| terms.by(self.now_ms, ms));
+        let job = self.state.jobs.get(&id);
+        let straggles_at_ms = job.and_then(|job| match phase {
+            Phase::Offered { .. } => self.straggles_at_ms(job, run_by_ms),
+            Phase::Running { .. } => job.lease(lease)?.straggles_at_ms,
+            Phase::AwaitingPayment { .. } => None,
+        });
+        let ran = Fact::Ran { job: id, lease, run_by_ms, heartbeat_by_ms, straggles_at_ms };
         match phase {
             Phase::Running { heartbeat_by_ms: known, .. } if known == heartbeat_by_ms => {}
-            Phase::Running { .. } => self.record(Fact::Ran { job: id, lease, run_by_ms, heartbeat_by_ms }),
+            Phase::Running { .. } => self.record(ran),
             Phase::Offered { .. } | Phase::AwaitingPayment { .. } => {
-                self.record(Fact::Ran { job: id, lease, run_by_ms, heartbeat_by_ms });
+                self.record(ran);
                 self.touched.insert(id);
             }
         }

@@ -1,5 +1,6 @@
 //! The rules, one test for each claim.
 
+mod backup;
 mod bench;
 mod bound;
 mod deadline;

@@ -11,6 +11,8 @@ struct Open {
     request: Request,
     customer: CustomerId,
     deadline_ms: u64,
+    /// The slow lease that another was granted beside.
+    backed_up: Option<u64>,
     /// It was said to get no lease before.
     rests_until_ms: Option<u64>,
     live: BTreeMap<ProviderId, Live>,
@@ -105,6 +107,7 @@ impl Observer {
                     request: request.clone(),
                     customer: *customer,
                     deadline_ms: asked_ms.min(latest_deadline_ms),
+                    backed_up: None,
                     rests_until_ms: None,
                     live: BTreeMap::new(),
                     holders: BTreeMap::new(),
@@ -184,7 +187,8 @@ impl Observer {
     /// A published effect. The relay has been up since `up_since_ms`.
     pub fn effect(&mut self, now_ms: u64, up_since_ms: u64, effect: &Effect) -> Judged {
         match effect {
-            Effect::AnnounceLease { job, provider, lease, expires_at_ms, .. } => {
+            Effect::AnnounceLease { job, provider, lease, expires_at_ms, backs_up, .. } => {
+                self.back_up(*job, *backs_up)?;
                 self.lease(now_ms, *job, *provider, *lease, *expires_at_ms)
             }
             Effect::AnnounceWithdrawal { job, provider, lease, .. } => self.withdrawal(*job, *provider, *lease),
@@ -230,7 +234,10 @@ impl Observer {
         let (results, live) = (open.results.len(), open.live.len());
         let (replicas, quorum) = (size(open.request.replicas), size(open.request.quorum));
         let wanted = replicas.max(results + quorum.saturating_sub(open.agreed()));
-        hold(live + results < wanted, || format!("{job:?} has {results} results, {live} leases, and gets another"))?;
+        let beside = open.backed_up.is_some_and(|of| open.live.values().any(|live| live.lease == of));
+        hold(live + results < wanted + usize::from(beside), || {
+            format!("{job:?} has {results} results, {live} leases, and gets another")
+        })?;
         hold(open.holders.insert(provider, lease).is_none(), || format!("{provider:?} tries {job:?} again"))?;
         hold(expires_ms <= open.deadline_ms, || format!("the lease on {job:?} outlives it"))?;
         let named = &open.request.providers;
@@ -244,6 +251,19 @@ impl Observer {
         hold(held.len() <= slots, || format!("{provider:?} has {slots} slots and holds {held:?}"))?;
         open.live.insert(provider, Live { lease, back_by_ms: None });
         self.last_lease = Some(lease);
+        Ok(())
+    }
+
+    /// A lease beside another: one in a job's life, while that other one is live.
+    fn back_up(&mut self, job: JobId, of: Option<u64>) -> Judged {
+        let (Some(open), Some(of)) = (self.open.get_mut(&job), of) else {
+            return Ok(());
+        };
+        hold(open.live.values().any(|live| live.lease == of), || {
+            format!("{job:?} backs up lease {of}, which is over")
+        })?;
+        hold(open.backed_up.is_none(), || format!("{job:?} gets a second backup"))?;
+        open.backed_up = Some(of);
         Ok(())
     }
 

@@ -28,10 +28,12 @@ pub enum Sabotage {
     LosesASubmission,
     /// Loses the record of a rest now and then.
     LosesARest,
+    /// Loses the record that somebody is slow now and then.
+    LosesAStraggler,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::PublishesBeforeCommit,
         Self::LosesARecord,
         Self::CommitsTwice,
@@ -43,6 +45,7 @@ impl Sabotage {
         Self::LosesAVerdict,
         Self::LosesASubmission,
         Self::LosesARest,
+        Self::LosesAStraggler,
     ];
 }
 
@@ -131,8 +134,13 @@ impl Relay {
                 let loses_result = self.slips(Sabotage::LosesASubmission, rng);
                 let rest = |record: &Record| matches!(record.fact, Fact::Rested { .. });
                 let loses_rest = self.slips(Sabotage::LosesARest, rng);
+                let straggler = |record: &Record| matches!(record.fact, Fact::Straggled { .. });
+                let loses_straggler = self.slips(Sabotage::LosesAStraggler, rng);
                 let is_lost = |record: &Record| {
-                    loses && lost(record) || loses_result && submission(record) || loses_rest && rest(record)
+                    loses_straggler && straggler(record)
+                        || loses && lost(record)
+                        || loses_result && submission(record)
+                        || loses_rest && rest(record)
                 };
                 let kept = step.records.iter().filter(|record| !is_lost(record));
                 self.journal.extend(kept.cloned());

@@ -408,7 +408,10 @@ impl World {
     /// Brings an effect to the provider that it concerns.
     fn tell(&mut self, effect: &Effect, away_ms: u64) {
         match effect {
-            Effect::AnnounceLease { job, provider, lease, run_ms, .. } => {
+            Effect::AnnounceLease { job, provider, lease, run_ms, backs_up, .. } => {
+                if backs_up.is_some() {
+                    self.count("backups", 1);
+                }
                 self.count("leases", 1);
                 let derived = self.requests.get(job).is_some_and(|request| request.run_timeout_ms.is_none());
                 if derived && *run_ms != config().run_timeout_ms {
@@ -674,6 +677,7 @@ fn withdrawal_name(reason: &Reason) -> &'static str {
         Reason::Error(_) => "withdrawn: error",
         Reason::Unpaid => "withdrawn: unpaid",
         Reason::LateResultWon => "withdrawn: late result won",
+        Reason::Outrun => "withdrawn: outrun",
         Reason::QuorumReached => "withdrawn: quorum reached",
         Reason::NoQuorum => "withdrawn: no quorum",
         Reason::Cancelled => "withdrawn: cancelled",
