@@ -2,10 +2,11 @@
 
 use crate::effect::End;
 use crate::id::{CustomerId, JobId, ProviderId};
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::job::{Job, Stage};
 use crate::lease::Lease;
 use crate::matching::is_feasible;
+use crate::money::{Bill, Receipt};
 use crate::provider::{ESTABLISHED, Provider};
 use crate::record::{Fact, Record};
 use crate::request::Dispatch;
@@ -47,6 +48,8 @@ impl State {
         self.providers.keys().try_for_each(|provider| self.check_provider(*provider))?;
         self.customers.keys().try_for_each(|customer| self.check_customer(*customer))?;
         self.check_numbers()?;
+        let (mut marks, mut names) = (BTreeSet::new(), self.jobs.values().flat_map(index::marks));
+        hold(names.all(|mark| marks.insert(mark)), || "a payment counts twice".to_owned())?;
         let built = Index::build(self.jobs.values(), self.providers.values(), self.customers.values());
         hold(built == self.index, || "the indexes differ from the tables".to_owned())
     }
@@ -94,6 +97,12 @@ impl State {
             Fact::HalfLifeSet { .. } => Ok(()),
             Fact::CustomerForgotten { customer } => self.check_customer(*customer),
             Fact::CustomerRestored(row) => self.check_customer(row.id),
+            Fact::Quoted { job, .. }
+            | Fact::Paid { job, .. }
+            | Fact::Confirmed { job, .. }
+            | Fact::Billed { job, .. }
+            | Fact::Settled { job, .. }
+            | Fact::WentUnpaid { job } => self.check_job(*job),
         }
     }
 
@@ -114,6 +123,9 @@ impl State {
         check_stage(job)?;
         check_deadlines(job)?;
         check_backup(job)?;
+        check_money(job)?;
+        let known = index::marks(job).all(|mark| self.index.marks.contains(&mark));
+        hold(known, || format!("{id:?} has a payment that could be used again"))?;
         job.leases.iter().try_for_each(|lease| self.check_lease(job, lease))
     }
 
@@ -255,6 +267,24 @@ fn check_backup(job: &Job) -> Check {
     hold(!watched, || format!("{id:?} had its backup and is watched"))?;
     hold(backup.lease.is_none_or(|lease| lease > backup.of), || format!("{id:?} has a backup before its straggler"))?;
     hold(job.request.dispatch == Dispatch::Leased, || format!("{id:?} is open to all and has a backup"))
+}
+
+/// Only a job with a result has a bill, and it is remembered while that is open.
+fn check_money(job: &Job) -> Check {
+    let id = job.id;
+    job.money.flaw(job.winner()).map_or(Ok(()), |flaw| Err(format!("{id:?}: {flaw}")))?;
+    hold(job.money.bill == Bill::None || job.winner().is_some(), || format!("{id:?} has a bill and no result"))?;
+    let stake = |receipt: &Receipt| job.has_tried(receipt.provider);
+    hold(job.money.receipts.iter().all(stake), || format!("{id:?} paid a stranger"))?;
+    match (&job.stage, job.money.bill) {
+        (Stage::Ended { forget_at_ms, .. }, Bill::Due { pay_by_ms, .. }) => {
+            hold(pay_by_ms <= *forget_at_ms, || format!("{id:?} is forgotten before it is paid"))
+        }
+        (
+            Stage::Active | Stage::Ended { .. },
+            Bill::None | Bill::Due { .. } | Bill::Settled { .. } | Bill::Unpaid { .. },
+        ) => Ok(()),
+    }
 }
 
 /// No deadline of a lease lies beyond the job's.

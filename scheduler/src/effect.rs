@@ -2,6 +2,7 @@
 
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::lease::Reason;
+use crate::money::{Account, Bill, Payment};
 use crate::validation::Verdict;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,10 @@ pub enum Status {
     Cancelled,
     /// Out of time.
     Expired,
+    /// Ended with a result, and paid.
+    Settled,
+    /// Ended with a result, and not paid in time.
+    Unpaid,
 }
 
 impl Status {
@@ -60,6 +65,8 @@ impl Status {
             Status::Failed => "failed",
             Status::Cancelled => "cancelled",
             Status::Expired => "expired",
+            Status::Settled => "settled",
+            Status::Unpaid => "unpaid",
         }
     }
 }
@@ -98,7 +105,7 @@ pub struct JobView {
     pub deadline_ms: u64,
     /// It gets no further leases before then.
     pub rests_until_ms: Option<u64>,
-    /// What a leaseholder waits for, in millisatoshi.
+    /// What a leaseholder, or who delivered, waits for, in millisatoshi.
     pub amount_msat: Option<u64>,
     /// Providers that are to work on it at a time, and how many of them must agree.
     pub replicas: (u32, u32),
@@ -106,6 +113,10 @@ pub struct JobView {
     pub results: u32,
     /// The accepted result.
     pub result: Option<ResultId>,
+    /// The money of each provider that asked for some or got some.
+    pub accounts: Vec<Account>,
+    /// How it stands with the payment for the accepted result.
+    pub bill: Bill,
 }
 
 /// Something to sign and publish, in this order, in the same atomic batch as the step's records.
@@ -184,5 +195,12 @@ pub enum Effect {
     AnnounceState {
         /// The state after the step.
         view: JobView,
+    },
+    /// A payment was taken note of, or is proven now. Told to customer and provider.
+    AnnouncePayment {
+        /// Who paid.
+        customer: CustomerId,
+        /// What.
+        payment: Payment,
     },
 }

@@ -28,6 +28,8 @@ pub(crate) struct Index {
     pub idle: BTreeSet<(u64, ProviderId)>,
     /// Customers by when they were heard of last: who makes room first.
     pub customers: BTreeSet<(u64, CustomerId)>,
+    /// Names of every payment that a remembered job knows of.
+    pub marks: BTreeSet<[u8; 32]>,
 }
 
 /// A job's places in the indexes.
@@ -83,7 +85,10 @@ impl Index {
     ) -> Self {
         let mut index = Self::default();
         index.customers = customers.map(|customer| (customer.heard_ms, customer.id)).collect();
-        jobs.for_each(|job| index.add_job(JobKeys::of(job)));
+        for job in jobs {
+            index.add_job(JobKeys::of(job));
+            index.marks.extend(marks(job));
+        }
         providers.for_each(|provider| index.add_provider(provider));
         index
     }
@@ -170,6 +175,11 @@ impl Index {
             self.idle.remove(&(at_ms, id));
         }
     }
+}
+
+/// The names of every payment for a job.
+pub(crate) fn marks(job: &Job) -> impl Iterator<Item = [u8; 32]> {
+    job.money.receipts.iter().flat_map(|receipt| receipt.marks.all())
 }
 
 /// Changes an entry and drops it when `change` says that nothing is left of it.

@@ -2,6 +2,7 @@
 
 use crate::advert::Advert;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
+use crate::money::Marks;
 use crate::request::Request;
 use crate::validation::Answer;
 
@@ -104,4 +105,35 @@ pub enum Input {
     Restarted,
     /// Time has passed: give this when [`next_deadline_ms`](crate::Scheduler::next_deadline_ms) has come.
     Tick,
+    /// A provider that delivered names its price. Give this after its result.
+    Quoted {
+        /// For which job.
+        job: JobId,
+        /// Who.
+        provider: ProviderId,
+        /// How much, in millisatoshi.
+        msat: u64,
+    },
+    /// A receipt says that a provider was paid.
+    Claimed {
+        /// For which job.
+        job: JobId,
+        /// Who was paid.
+        provider: ProviderId,
+        /// Who paid.
+        payer: CustomerId,
+        /// How much, in millisatoshi.
+        msat: u64,
+        /// Names of the payment, none of which may have been used before.
+        marks: Marks,
+        /// Whether the receipt proves that the money moved.
+        confirmed: bool,
+    },
+    /// It is proven that a claimed payment's money moved.
+    Confirmed {
+        /// For which job.
+        job: JobId,
+        /// Which payment.
+        payment_hash: [u8; 32],
+    },
 }

@@ -3,6 +3,7 @@
 use crate::effect::{End, JobView, Status};
 use crate::id::{CustomerId, JobId, ProviderId};
 use crate::lease::{Attempt, Lease, Phase};
+use crate::money::{Bill, Money};
 use crate::request::{Dispatch, Request};
 use crate::validation::{Group, Submission};
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,8 @@ pub struct Job {
     pub submissions: Vec<Submission>,
     /// Where it stands.
     pub stage: Stage,
+    /// What is asked and paid for it.
+    pub money: Money,
 }
 
 /// Which deadline of a job comes next. In the order in which they win a tie.
@@ -99,6 +102,8 @@ pub enum Deadline {
     Straggler,
     /// The end of a rest after a lease that failed.
     Rest,
+    /// The customer's payment for the accepted result.
+    Bill,
 }
 
 /// The next deadline of a job. The earliest sorts first, then by sort, then the older lease's.
@@ -149,10 +154,13 @@ impl Job {
         self.leases.iter().find(|lease| lease.provider == provider)
     }
 
-    /// The next deadline of an open job.
+    /// The next deadline: of an open job, or of the bill for one that has its result.
     pub fn next_deadline(&self) -> Option<Due> {
         if !self.is_open() {
-            return None;
+            return match self.money.bill {
+                Bill::Due { pay_by_ms, .. } => Some(Due { at_ms: pay_by_ms, deadline: Deadline::Bill, lease: None }),
+                Bill::None | Bill::Settled { .. } | Bill::Unpaid { .. } => None,
+            };
         }
         let of_lease = |lease: &Lease| {
             let (at_ms, deadline) = lease.next_deadline();
@@ -264,6 +272,16 @@ impl Job {
         self.leases.iter_mut().for_each(|lease| lease.extend_to(at_ms));
     }
 
+    /// Moves the bill's deadline to no earlier than this.
+    pub(crate) fn extend_bill_to(&mut self, at_ms: u64) {
+        if let (Bill::Due { pay_by_ms, .. }, Stage::Ended { forget_at_ms, .. }) =
+            (&mut self.money.bill, &mut self.stage)
+        {
+            *pay_by_ms = at_ms.max(*pay_by_ms);
+            *forget_at_ms = (*pay_by_ms).max(*forget_at_ms);
+        }
+    }
+
     /// Whether this provider has or had its chance.
     pub fn has_tried(&self, provider: ProviderId) -> bool {
         self.standing(provider) != Standing::Stranger
@@ -292,6 +310,10 @@ impl Job {
             Stage::Ended { end: End::Succeeded { result }, provider, .. } => (Some(*result), *provider),
             Stage::Ended { end: End::Failed | End::Cancelled | End::Expired, provider, .. } => (None, *provider),
         };
+        let due_msat = match self.money.bill {
+            Bill::Due { msat, .. } | Bill::Unpaid { msat } => Some(msat),
+            Bill::None | Bill::Settled { .. } => None,
+        };
         JobView {
             job: self.id,
             customer: self.customer,
@@ -302,7 +324,9 @@ impl Job {
             attempt: self.granted(),
             deadline_ms: self.terms.deadline_ms,
             rests_until_ms: self.rests_until_ms,
-            amount_msat: waiting,
+            amount_msat: waiting.or(due_msat),
+            accounts: self.money.accounts(),
+            bill: self.money.bill,
             replicas: (self.request.replicas, self.request.quorum),
             results: count(self.submissions.len()),
             result,
@@ -312,7 +336,11 @@ impl Job {
     /// Where it stands, in one word: that of the lease which has come furthest.
     pub fn status(&self) -> Status {
         match &self.stage {
-            Stage::Ended { end: End::Succeeded { .. }, .. } => Status::Succeeded,
+            Stage::Ended { end: End::Succeeded { .. }, .. } => match self.money.bill {
+                Bill::None | Bill::Due { .. } => Status::Succeeded,
+                Bill::Settled { .. } => Status::Settled,
+                Bill::Unpaid { .. } => Status::Unpaid,
+            },
             Stage::Ended { end: End::Failed, .. } => Status::Failed,
             Stage::Ended { end: End::Cancelled, .. } => Status::Cancelled,
             Stage::Ended { end: End::Expired, .. } => Status::Expired,

@@ -170,16 +170,19 @@ pub enum Reason {
     Cancelled,
     /// The whole job ran out of time.
     Expired,
+    /// The provider did not want to wait for its payment any longer, in its own words.
+    GaveUpWaiting(String),
 }
 
 impl Reason {
     /// The provider's own words, cut to [`REASON_MAX`] bytes at a character's boundary.
-    pub fn error(mut words: String) -> Self {
-        let fits = |end: &usize| words.is_char_boundary(*end);
-        if let Some(end) = (0..=REASON_MAX.min(words.len())).rev().find(fits) {
-            words.truncate(end);
-        }
-        Reason::Error(words)
+    pub fn error(words: String) -> Self {
+        Reason::Error(cut(words))
+    }
+
+    /// As [`Reason::error`], of one who waited for money.
+    pub fn gave_up_waiting(words: String) -> Self {
+        Reason::GaveUpWaiting(cut(words))
     }
 
     /// Whether it counts against the provider. A late winner, a quorum without it, none at all, a cancelled, unpaid or
@@ -197,7 +200,8 @@ impl Reason {
             | Reason::QuorumReached
             | Reason::NoQuorum
             | Reason::Cancelled
-            | Reason::Expired => false,
+            | Reason::Expired
+            | Reason::GaveUpWaiting(_) => false,
         }
     }
 
@@ -216,6 +220,7 @@ impl Reason {
             Reason::NoQuorum => "no-quorum",
             Reason::Cancelled => "cancelled",
             Reason::Expired => "expired",
+            Reason::GaveUpWaiting(_) => "gave-up-waiting",
         }
     }
 }
@@ -235,8 +240,17 @@ impl fmt::Display for Reason {
             Reason::NoQuorum => f.write_str("too few providers agreed on any result"),
             Reason::Cancelled => f.write_str("the customer cancelled the job"),
             Reason::Expired => f.write_str("the job ran out of time"),
+            Reason::GaveUpWaiting(words) => write!(f, "the provider gave up waiting for its payment: {words}"),
         }
     }
+}
+
+fn cut(mut words: String) -> String {
+    let fits = |end: &usize| words.is_char_boundary(*end);
+    if let Some(end) = (0..=REASON_MAX.min(words.len())).rev().find(fits) {
+        words.truncate(end);
+    }
+    words
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@
 //! | `supply`, `list`, `ranked` | providers by kind, price and attribute, for draws without a scan |
 //! | `validation` | when two results agree, and which one a quorum stands behind |
 //! | `reputation` | what the past of a provider or customer says: decayed, capped, bounded from below |
+//! | `money` | what is asked, claimed, confirmed and settled for one job |
 //! | `state/standing` | what each outcome says about whom |
 //! | `quantile` | how long runs take, and what is expected of the next |
 //! | `backoff` | how long a job rests after a lease that failed |
@@ -71,6 +72,7 @@ mod job;
 mod lease;
 mod list;
 pub mod matching;
+mod money;
 mod provider;
 pub mod quantile;
 mod ranked;
@@ -94,6 +96,7 @@ pub use input::{Feedback, Input};
 pub use job::{Backup, Deadline, Due, Job, Stage, Standing, Terms};
 pub use lease::{Attempt, Lease, Phase, REASON_MAX, Reason};
 pub use matching::{seed, splitmix64};
+pub use money::{Account, Bill, Marks, Money, Payment, Quote, RECEIPTS_MAX, Receipt};
 pub use provider::{ESTABLISHED, Presence, Provider};
 pub use record::{Fact, Record};
 pub use refusal::{Flaw, Refusal};

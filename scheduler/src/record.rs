@@ -6,6 +6,7 @@ use crate::effect::End;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::job::{Job, Terms};
 use crate::lease::Reason;
+use crate::money::Receipt;
 use crate::provider::Provider;
 use crate::quantile::Histogram;
 use crate::request::Request;
@@ -211,5 +212,53 @@ pub enum Fact {
         kind: u16,
         /// How often they took how long.
         histogram: Histogram,
+    },
+    /// A provider that delivered named its price.
+    Quoted {
+        /// For which job.
+        job: JobId,
+        /// Who.
+        provider: ProviderId,
+        /// How much, in millisatoshi.
+        msat: u64,
+    },
+    /// A receipt came in.
+    Paid {
+        /// For which job.
+        job: JobId,
+        /// What it says, and whether it counts.
+        receipt: Receipt,
+    },
+    /// A payment is proven.
+    Confirmed {
+        /// For which job.
+        job: JobId,
+        /// Which payment.
+        payment_hash: [u8; 32],
+    },
+    /// Money is due for the accepted result.
+    Billed {
+        /// For which job.
+        job: JobId,
+        /// How much, in millisatoshi.
+        msat: u64,
+        /// It must be paid by then.
+        pay_by_ms: u64,
+        /// The job is remembered until then.
+        forget_at_ms: u64,
+    },
+    /// The accepted result is paid.
+    Settled {
+        /// Of which job.
+        job: JobId,
+        /// With how much, in millisatoshi.
+        msat: u64,
+        /// Whether the time to pay had passed.
+        late: bool,
+    },
+    /// The time to pay for the accepted result has passed.
+    WentUnpaid {
+        /// Of which job.
+        job: JobId,
     },
 }

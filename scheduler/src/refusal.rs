@@ -86,6 +86,30 @@ pub enum Refusal {
         /// Who found no place.
         provider: ProviderId,
     },
+    /// Somebody else than the customer paid.
+    #[error("only the customer's payment counts for this job")]
+    NotTheCustomersPayment,
+    /// Who was paid has nothing to do with the job.
+    #[error("who was paid never held a lease on this job")]
+    PaidAStranger,
+    /// A receipt of nothing.
+    #[error("nothing was paid")]
+    NothingPaid,
+    /// This very receipt was taken before.
+    #[error("this receipt was taken already")]
+    DuplicateReceipt,
+    /// The payment that the receipt tells of was used before.
+    #[error("this payment was used before")]
+    ReplayedPayment,
+    /// A proof of a payment that nobody told of.
+    #[error("this payment is not known")]
+    UnknownPayment,
+    /// As many receipts as are kept of one job.
+    #[error("a job has at most {max} receipts")]
+    TooManyReceipts {
+        /// The bound.
+        max: usize,
+    },
     /// A request that can never be scheduled as it is.
     #[error("{0}")]
     InvalidRequest(Flaw),

@@ -4,8 +4,8 @@
 //! Evidence halves every half-life, in 32 steps of `2^(-1/32)`.
 //!
 //! Each **counterparty** has a share of at most 8: when a new outcome does not fit, its older ones shrink in proportion, so that its last
-//! word counts. Counterparties without a standing of their own are one counterparty with a share of 16: a hundred
-//! fresh keys say no more than two customers. The 16 counterparties that say most are remembered by name, the others together.
+//! word counts. Counterparties without a standing of their own are one counterparty with a share of 4: a hundred
+//! fresh keys say half as much as one known customer may. The 16 counterparties that say most are remembered by name, the others together.
 //!
 //! The **lower bound** is Wilson's at 5%, with one outcome for and one against added, `g` and `n` being what is for, and all there is:
 //!
@@ -21,7 +21,7 @@ pub const OUTCOME: u64 = 1 << 16;
 /// The most that one counterparty's word weighs.
 pub const SHARE_MAX: u64 = 8 * OUTCOME;
 /// The most that the word of all counterparties without a standing weighs.
-pub const NEWCOMERS_SHARE_MAX: u64 = 16 * OUTCOME;
+pub const NEWCOMERS_SHARE_MAX: u64 = 4 * OUTCOME;
 /// Counterparties remembered by name.
 pub const SHARES_MAX: usize = 16;
 /// Job kinds of one provider with a tally of their own; the one that was touched longest ago makes room.
@@ -336,7 +336,7 @@ mod tests {
         for _ in 0..1_000 {
             tally.note(Counterparty::Newcomer, outcomes(1, 0), 0, HALF_LIFE_MS);
         }
-        assert_eq!(tally.evidence(0, HALF_LIFE_MS), outcomes(24, 0));
+        assert_eq!(tally.evidence(0, HALF_LIFE_MS), outcomes(12, 0));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The state, and the only function that changes it.
 
 mod standing;
+mod till;
 
 use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
-use crate::index::{Index, JobKeys, ProviderKeys};
+use crate::index::{Index, JobKeys, ProviderKeys, marks};
 use crate::job::{Backup, Job, Stage, Standing};
 use crate::lease::{Attempt, Lease, Phase, Reason};
+use crate::money::{Bill, Money};
 use crate::provider::{Presence, Provider};
 use crate::quantile::{KINDS_MAX, OWN_KINDS_MAX, Runs, note};
 use crate::record::{Fact, Record};
@@ -111,6 +113,7 @@ impl State {
                 attempts: Vec::new(),
                 submissions: Vec::new(),
                 stage: Stage::Active,
+                money: Money::default(),
             }),
             Fact::Leased { job, provider, lease, accept_by_ms, run_ms } => {
                 self.leased(*job, *provider, *lease, (*accept_by_ms, *run_ms))
@@ -122,7 +125,9 @@ impl State {
             }
             Fact::PaymentAsked { job, lease, amount_msat, pay_by_ms, run_left_ms } => {
                 let (amount_msat, pay_by_ms, run_left_ms) = (*amount_msat, *pay_by_ms, *run_left_ms);
-                self.set_phase(*job, *lease, Phase::AwaitingPayment { amount_msat, pay_by_ms, run_left_ms })
+                self.set_phase(*job, *lease, Phase::AwaitingPayment { amount_msat, pay_by_ms, run_left_ms })?;
+                let provider = self.live_lease(*job, *lease)?.provider;
+                amount_msat.map_or(Ok(()), |msat| self.quoted(*job, provider, msat))
             }
             Fact::LeaseEnded { job, lease, reason } => self.lease_ended(*job, *lease, reason),
             Fact::Submitted { job, provider, result, answer } => self.submitted(*job, *provider, *result, answer),
@@ -156,6 +161,12 @@ impl State {
                 None => Ok(()),
                 Some(_) => Err("the runs of a kind stand twice"),
             },
+            Fact::Quoted { job, provider, msat } => self.quoted(*job, *provider, *msat),
+            Fact::Paid { job, receipt } => self.paid(*job, *receipt),
+            Fact::Confirmed { job, payment_hash } => self.confirmed(*job, *payment_hash),
+            Fact::Billed { job, msat, pay_by_ms, forget_at_ms } => self.billed(*job, *msat, *pay_by_ms, *forget_at_ms),
+            Fact::Settled { job, msat, late } => self.settled(*job, *msat, *late),
+            Fact::WentUnpaid { job } => self.went_unpaid(*job),
         }
     }
 
@@ -246,6 +257,11 @@ impl State {
         for id in leased {
             self.change_job(id, |job| job.extend_to(grace_until_ms))?;
         }
+        let is_due = |job: &&Job| matches!(job.money.bill, Bill::Due { .. });
+        let billed: Vec<_> = self.jobs.values().filter(is_due).map(|job| job.id).collect();
+        for id in billed {
+            self.change_job(id, |job| job.extend_bill_to(grace_until_ms))?;
+        }
         Ok(())
     }
 
@@ -262,6 +278,7 @@ impl State {
 
     fn restore_job(&mut self, job: &Job) -> Result<(), Misfit> {
         self.index.add_job(JobKeys::of(job));
+        self.index.marks.extend(marks(job));
         match self.jobs.insert(job.id, job.clone()) {
             None => Ok(()),
             Some(_) => Err("the job is known already"),
@@ -362,9 +379,7 @@ impl State {
                 row.failed = row.failed.saturating_add(1);
             }
         })?;
-        if reason.blames_provider() {
-            self.lease_failed(id, lease.provider)?;
-        }
+        self.lease_failed(id, lease.provider, reason)?;
         let attempt = Attempt {
             number: lease.attempt,
             provider: lease.provider,
@@ -448,6 +463,9 @@ impl State {
     fn forget_job(&mut self, id: JobId) -> Result<(), Misfit> {
         let job = self.jobs.remove(&id).ok_or("the job is not known")?;
         self.index.remove_job(JobKeys::of(&job));
+        for mark in marks(&job) {
+            self.index.marks.remove(&mark);
+        }
         if job.is_open() { Err("the job has not ended") } else { Ok(()) }
     }
 

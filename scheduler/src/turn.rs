@@ -6,6 +6,7 @@ mod admit;
 mod expire;
 mod grant;
 mod pace;
+mod pay;
 mod presence;
 mod report;
 
@@ -70,6 +71,11 @@ impl<'a> Turn<'a> {
                 self.expire();
                 Ok(())
             }
+            Input::Quoted { job, provider, msat } => self.quote(job, provider, msat),
+            Input::Claimed { job, provider, payer, msat, marks, confirmed } => {
+                self.claim(job, (payer, provider), msat, marks, confirmed)
+            }
+            Input::Confirmed { job, payment_hash } => self.confirm(job, payment_hash),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the scheduler must tell the world, as events for the relay to sign (docs/market.md has the table).
 
-use mercato_scheduler::{Effect, End, JobId, JobView, LeaseView, ProviderId, Reason, Verdict};
+use mercato_scheduler::{
+    Bill, CustomerId, Effect, End, JobId, JobView, LeaseView, Payment, ProviderId, Reason, Verdict,
+};
 
 use super::MarketKeys;
 use super::clock::Moment;
@@ -114,7 +116,50 @@ pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
             Draft { kind: kind::JOB_FEEDBACK, tags, content: end_content(words, reasons) }
         }
         Effect::AnnounceState { view } => state(view, now),
+        Effect::AnnouncePayment { customer, payment } => paid(customer, payment),
     }
+}
+
+/// A payment that was taken note of. What is claimed nobody has proven.
+fn paid(customer: &CustomerId, payment: &Payment) -> Draft {
+    let receipt = payment.receipt;
+    let (word, words) = match (receipt.counts, receipt.confirmed) {
+        (false, _) => ("extra", "this payment is not owed"),
+        (true, false) => ("claimed", "a receipt says that the customer paid"),
+        (true, true) => ("confirmed", "the customer paid, and that is proven"),
+    };
+    let tags = vec![
+        tag("status", ["payment", words]),
+        tag("e", [hex(&payment.job.0)]),
+        tag("p", [hex(&receipt.provider.0)]),
+        tag("p", [hex(&customer.0)]),
+        tag("payment", [word.to_owned(), receipt.msat.to_string()]),
+        tag("receipt", [hex(&receipt.marks.receipt)]),
+        tag("claimed", [payment.claimed_msat.to_string()]),
+        tag("confirmed", [payment.confirmed_msat.to_string()]),
+    ];
+    Draft { kind: kind::JOB_FEEDBACK, tags, content: format!("{} msat: {words}.", receipt.msat) }
+}
+
+/// Money in a job's state: each provider's, then how it stands with the accepted result.
+fn money(view: &JobView, now: Moment) -> Vec<Vec<String>> {
+    let mut tags = Vec::new();
+    for account in &view.accounts {
+        let mut told = |name, msat: u64| tags.push(tag(name, [msat.to_string(), hex(&account.provider.0)]));
+        if let Some(quoted) = account.quoted_msat {
+            told("quoted", quoted);
+        }
+        if account.claimed_msat > 0 {
+            told("claimed", account.claimed_msat);
+            told("confirmed", account.confirmed_msat);
+        }
+    }
+    match view.bill {
+        Bill::None | Bill::Unpaid { .. } => {}
+        Bill::Due { pay_by_ms, .. } => tags.push(tag("pay_by", [seconds(now, pay_by_ms).to_string()])),
+        Bill::Settled { msat } => tags.push(tag("settled", [msat.to_string()])),
+    }
+    tags
 }
 
 fn state(view: &JobView, now: Moment) -> Draft {
@@ -143,6 +188,7 @@ fn state(view: &JobView, now: Moment) -> Draft {
     tags.push(tag("deadline", [seconds(now, view.deadline_ms).to_string()]));
     tags.extend(view.rests_until_ms.map(|at_ms| tag("rests_until", [seconds(now, at_ms).to_string()])));
     tags.extend(view.amount_msat.map(|amount| tag("amount", [amount.to_string()])));
+    tags.extend(money(view, now));
     tags.extend(view.result.map(|result| tag("result", [hex(&result.0)])));
     Draft { kind: kind::JOB_STATE, tags, content: String::new() }
 }
@@ -158,7 +204,7 @@ fn lease_tag(lease: &LeaseView, replicas: (u32, u32), now: Moment) -> Vec<String
 
 /// Whether a 30383 with this status is the last of its job.
 pub fn is_final(status: &str) -> bool {
-    matches!(status, "succeeded" | "failed" | "cancelled" | "expired")
+    matches!(status, "succeeded" | "failed" | "cancelled" | "expired" | "settled" | "unpaid")
 }
 
 /// NIP-90's word, and ours where it has none.

@@ -379,7 +379,13 @@ impl Market {
             | Fact::Straggled { .. }
             | Fact::Rested { .. }
             | Fact::Woke { .. }
-            | Fact::RunsRestored { .. } => {}
+            | Fact::RunsRestored { .. }
+            | Fact::Quoted { .. }
+            | Fact::Paid { .. }
+            | Fact::Confirmed { .. }
+            | Fact::Billed { .. }
+            | Fact::Settled { .. }
+            | Fact::WentUnpaid { .. } => {}
         }
     }
 
@@ -392,16 +398,18 @@ impl Market {
             Effect::AnnounceState { view } => {
                 (None, self.stamps.next(view, now.wall_s(), &*self.store, &self.keys.public()))
             }
-            Effect::AnnounceWithdrawal { .. } | Effect::AnnounceVerdict { .. } | Effect::AnnounceEnd { .. } => {
-                (None, now.wall_s())
-            }
+            Effect::AnnounceWithdrawal { .. }
+            | Effect::AnnounceVerdict { .. }
+            | Effect::AnnounceEnd { .. }
+            | Effect::AnnouncePayment { .. } => (None, now.wall_s()),
         };
         let state_of = match effect {
             Effect::AnnounceState { view } => Some(view.job),
             Effect::AnnounceLease { .. }
             | Effect::AnnounceWithdrawal { .. }
             | Effect::AnnounceVerdict { .. }
-            | Effect::AnnounceEnd { .. } => None,
+            | Effect::AnnounceEnd { .. }
+            | Effect::AnnouncePayment { .. } => None,
         };
         let draft = announce::draft(effect, request.as_deref(), now);
         output.announcements.push(Announcement { draft, created_at, state_of });

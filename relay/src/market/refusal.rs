@@ -10,13 +10,20 @@ pub fn text(refusal: &Refusal) -> String {
 /// `restricted`: it is not for you. `blocked`: it is for nobody any more. `rate-limited`: later. `invalid`: never.
 fn prefix(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::DuplicateJob | Refusal::DuplicateResult => "duplicate",
-        Refusal::NotTheCustomer | Refusal::NeverLeased | Refusal::StaleLease { .. } => "restricted",
-        Refusal::AlreadyEnded { .. } | Refusal::SecondResult => "blocked",
-        Refusal::TooManyJobs { .. } | Refusal::TooManyJobsOfCustomer { .. } | Refusal::TooManyProviders { .. } => {
-            "rate-limited"
-        }
+        Refusal::DuplicateJob | Refusal::DuplicateResult | Refusal::DuplicateReceipt => "duplicate",
+        Refusal::NotTheCustomer
+        | Refusal::NotTheCustomersPayment
+        | Refusal::PaidAStranger
+        | Refusal::NeverLeased
+        | Refusal::StaleLease { .. } => "restricted",
+        Refusal::AlreadyEnded { .. } | Refusal::SecondResult | Refusal::ReplayedPayment => "blocked",
+        Refusal::TooManyJobs { .. }
+        | Refusal::TooManyJobsOfCustomer { .. }
+        | Refusal::TooManyProviders { .. }
+        | Refusal::TooManyReceipts { .. } => "rate-limited",
         Refusal::UnknownJob
+        | Refusal::NothingPaid
+        | Refusal::UnknownPayment
         | Refusal::WrongResultKind { .. }
         | Refusal::UnfitAnswer { .. }
         | Refusal::TooManyReplicas { .. }

@@ -101,6 +101,8 @@ fn place(status: Status) -> Option<usize> {
         Status::Running => Some(3),
         Status::AwaitingPayment => Some(4),
         Status::Validating => Some(5),
-        Status::Succeeded | Status::Failed | Status::Cancelled | Status::Expired => None,
+        Status::Succeeded | Status::Failed | Status::Cancelled | Status::Expired | Status::Settled | Status::Unpaid => {
+            None
+        }
     }
 }

@@ -5,15 +5,20 @@
 //! | a result is accepted, or agrees with the accepted one | 1 for | |
 //! | the same, late | 1/2 for (its lease counted against it before) | |
 //! | a quorum says something else | 2 against | |
-//! | a lease ends by its fault | against, as much as it was paid | |
+//! | a lease ends by its fault | against, by the weight of what it was paid | |
+//! | the accepted result is paid | for, by the weight of what was paid, less the 1 from before | the same, for |
+//! | the same, late | the same | half as much for |
+//! | it is not paid in time | | against, by the weight of what is owed |
+//! | a leaseholder waited in vain for what was agreed | | 1 against |
 //!
 //! Nobody's word about himself counts: a job that a key does for itself says nothing.
 
 use super::{Misfit, State};
 use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId};
+use crate::lease::Reason;
 use crate::provider::{ESTABLISHED, Provider};
-use crate::reputation::{Counterparty, Evidence, OUTCOME};
+use crate::reputation::{Counterparty, Evidence, OUTCOME, weight};
 use crate::validation::Verdict;
 use std::collections::BTreeMap;
 
@@ -53,9 +58,63 @@ impl State {
         usize::try_from(quota).unwrap_or(usize::MAX).clamp(whole.min(1), whole)
     }
 
-    /// A lease ended by its holder's fault.
-    pub(super) fn lease_failed(&mut self, id: JobId, provider: ProviderId) -> Result<(), Misfit> {
-        self.rate_provider(id, provider, Evidence { good: 0, bad: OUTCOME })
+    /// A lease ended without a result.
+    pub(super) fn lease_failed(&mut self, id: JobId, provider: ProviderId, reason: &Reason) -> Result<(), Misfit> {
+        let money = &self.jobs.get(&id).ok_or("the job is not known")?.money;
+        let was_owed = money.quote(provider).is_some_and(|quote| quote.agreed) && !money.covers(provider);
+        let bad = weight(money.claimed_msat(provider));
+        if reason.blames_provider() {
+            self.rate_provider(id, provider, Evidence { good: 0, bad })?;
+        }
+        if *reason == Reason::Unpaid && was_owed {
+            self.rate_customer(id, provider, Evidence { good: 0, bad: OUTCOME }, |row| {
+                row.unpaid = row.unpaid.saturating_add(1);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The accepted result is paid.
+    pub(super) fn bill_settled(&mut self, id: JobId, winner: ProviderId, msat: u64, late: bool) -> Result<(), Misfit> {
+        let worth = weight(msat);
+        if self.providers.contains_key(&winner) {
+            self.change_provider(winner, |row| row.settled_msat = row.settled_msat.saturating_add(msat))?;
+            self.rate_provider(id, winner, Evidence { good: worth - OUTCOME, bad: 0 })?;
+        }
+        let good = if late { worth / 2 } else { worth };
+        self.rate_customer(id, winner, Evidence { good, bad: 0 }, |row| {
+            let count = if late { &mut row.late } else { &mut row.paid };
+            *count = count.saturating_add(1);
+            row.settled_msat = row.settled_msat.saturating_add(msat);
+        })
+    }
+
+    /// The accepted result was not paid in time.
+    pub(super) fn bill_unpaid(&mut self, id: JobId, winner: ProviderId, msat: u64) -> Result<(), Misfit> {
+        self.rate_customer(id, winner, Evidence { good: 0, bad: weight(msat) }, |row| {
+            row.unpaid = row.unpaid.saturating_add(1);
+        })
+    }
+
+    fn rate_customer(
+        &mut self,
+        id: JobId,
+        provider: ProviderId,
+        outcome: Evidence,
+        count: impl FnOnce(&mut Customer),
+    ) -> Result<(), Misfit> {
+        let customer = self.jobs.get(&id).ok_or("the job is not known")?.customer;
+        if customer.0 == provider.0 {
+            return Ok(());
+        }
+        let known = self.providers.get(&provider).is_some_and(Provider::is_established);
+        let who = if known { Counterparty::Known(provider.0) } else { Counterparty::Newcomer };
+        let (now_ms, half_life_ms) = (self.now_ms, self.half_life_ms);
+        self.enter_customer(customer, |row| {
+            row.tally.note(who, outcome, now_ms, half_life_ms);
+            count(row);
+        });
+        Ok(())
     }
 
     /// A result was judged.

@@ -36,7 +36,7 @@ impl Turn<'_> {
             return self.expire_whole(id, deadline);
         };
         match deadline {
-            Deadline::Job | Deadline::Rest => panic!("this deadline of {id:?} is not a lease's"),
+            Deadline::Job | Deadline::Rest | Deadline::Bill => panic!("this deadline of {id:?} is not a lease's"),
             Deadline::Grace => self.fail_attempt(id, lease, Reason::Disconnected),
             Deadline::Accept => self.fail_attempt(id, lease, Reason::AcceptTimeout),
             Deadline::Run => self.fail_attempt(id, lease, Reason::RunTimeout),
@@ -53,6 +53,7 @@ impl Turn<'_> {
     /// A deadline that is not a lease's.
     fn expire_whole(&mut self, id: JobId, deadline: Deadline) {
         match deadline {
+            Deadline::Bill => self.go_unpaid(id),
             Deadline::Job => self.end_without_result(id, End::Expired, &Reason::Expired),
             Deadline::Rest => {
                 self.record(Fact::Woke { job: id });

@@ -29,8 +29,17 @@ impl Turn<'_> {
                 own_lease(named, lease.number)?;
                 lease.number
             }
-            // Many say `success` after their result; while others are awaited that moves nothing.
-            Standing::Delivered(_) => return ended(job),
+            // Many ask for their money once they have delivered, or say `success`; while others are awaited that moves nothing.
+            Standing::Delivered(_) => {
+                return match feedback {
+                    Feedback::PaymentRequired { amount_msat: Some(msat) } => self.quote(id, provider, msat),
+                    Feedback::PaymentRequired { amount_msat: None }
+                    | Feedback::Processing
+                    | Feedback::Partial
+                    | Feedback::Success
+                    | Feedback::Error { .. } => ended(job),
+                };
+            }
             Standing::Past(attempt) => {
                 ended(job)?;
                 return Err(Refusal::StaleLease {
@@ -44,6 +53,9 @@ impl Turn<'_> {
         match feedback {
             Feedback::Processing | Feedback::Partial => self.run(id, lease, true),
             Feedback::Success => self.run(id, lease, false),
+            Feedback::Error { reason } if self.may_leave(id, provider) => {
+                self.fail_attempt(id, lease, Reason::gave_up_waiting(reason));
+            }
             Feedback::Error { reason } => self.fail_attempt(id, lease, Reason::error(reason)),
             Feedback::PaymentRequired { amount_msat } => self.await_payment(id, lease, amount_msat),
         }
@@ -107,6 +119,7 @@ impl Turn<'_> {
         };
         self.withdraw_all(id, &reason);
         self.end(id, end, Some(winner), verdicts);
+        self.settle(id);
     }
 
     pub(super) fn cancel(&mut self, id: JobId, by: CustomerId) -> Result<(), Refusal> {
@@ -120,12 +133,12 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn known(&self, id: JobId) -> Result<&Job, Refusal> {
+    pub(super) fn known(&self, id: JobId) -> Result<&Job, Refusal> {
         self.state.jobs.get(&id).ok_or(Refusal::UnknownJob)
     }
 
     /// The leaseholder works. `paid`: it would not, were it still waiting for money.
-    fn run(&mut self, id: JobId, lease: u64, paid: bool) {
+    pub(super) fn run(&mut self, id: JobId, lease: u64, paid: bool) {
         let Some((terms, run_ms, phase)) = self.terms_and_phase(id, lease) else {
             return;
         };

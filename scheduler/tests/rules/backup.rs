@@ -45,7 +45,8 @@ fn backups(effects: &[Effect]) -> Vec<(ProviderId, u64)> {
         Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
-        | Effect::AnnounceState { .. } => None,
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => None,
     };
     effects.iter().filter_map(backup).collect()
 }

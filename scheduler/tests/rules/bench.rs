@@ -23,6 +23,10 @@ pub fn result(n: u8) -> ResultId {
     ResultId([n; 32])
 }
 
+pub fn marks(n: u8) -> Marks {
+    Marks { receipt: [n; 32], payment_hash: [n.wrapping_add(64); 32], request: [n.wrapping_add(128); 32] }
+}
+
 pub fn advert(price_msat: Option<u64>) -> Advert {
     Advert { kinds: vec![Offer { kind: KIND, price_msat }], ..Advert::default() }
 }
@@ -156,6 +160,29 @@ impl Bench {
         self.step(Input::Result { job, provider, lease, result, kind, answer: Answer::Unread })
     }
 
+    /// Receipt `n` says that customer 1 paid.
+    pub fn pay(&mut self, job: u8, to: u8, msat: u64, n: u8) -> Result<Vec<Effect>, Refusal> {
+        self.pay_as(job, 1, to, msat, marks(n), false)
+    }
+
+    pub fn pay_as(
+        &mut self,
+        n: u8,
+        by: u8,
+        to: u8,
+        msat: u64,
+        marks: Marks,
+        confirmed: bool,
+    ) -> Result<Vec<Effect>, Refusal> {
+        let (job, provider, payer) = (job(n), provider(to), customer(by));
+        self.step(Input::Claimed { job, provider, payer, msat, marks, confirmed })
+    }
+
+    /// Who delivered names its price.
+    pub fn quote(&mut self, n: u8, by: u8, msat: u64) -> Result<Vec<Effect>, Refusal> {
+        self.step(Input::Quoted { job: job(n), provider: provider(by), msat })
+    }
+
     pub fn cancel(&mut self, n: u8, by: u8) -> Result<Vec<Effect>, Refusal> {
         self.step(Input::Cancel { job: job(n), by: customer(by) })
     }
@@ -194,7 +221,8 @@ pub fn leases(effects: &[Effect]) -> Vec<(JobId, ProviderId)> {
         Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
-        | Effect::AnnounceState { .. } => None,
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => None,
     };
     effects.iter().filter_map(lease).collect()
 }
@@ -206,7 +234,8 @@ pub fn withdrawals(effects: &[Effect]) -> Vec<(ProviderId, Reason)> {
         Effect::AnnounceLease { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
-        | Effect::AnnounceState { .. } => None,
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => None,
     };
     effects.iter().filter_map(withdrawal).collect()
 }
@@ -218,7 +247,8 @@ pub fn verdicts(effects: &[Effect]) -> Vec<(ProviderId, Verdict)> {
         Effect::AnnounceLease { .. }
         | Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceEnd { .. }
-        | Effect::AnnounceState { .. } => None,
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => None,
     };
     effects.iter().filter_map(verdict).collect()
 }
@@ -230,7 +260,8 @@ pub fn ends(effects: &[Effect]) -> Vec<(End, Option<ProviderId>)> {
         Effect::AnnounceLease { .. }
         | Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
-        | Effect::AnnounceState { .. } => None,
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => None,
     };
     effects.iter().filter_map(end).collect()
 }

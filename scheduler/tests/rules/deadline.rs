@@ -175,7 +175,8 @@ fn a_lease_ends_no_later_than_its_job() {
         Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
-        | Effect::AnnounceState { .. } => None,
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => None,
     });
     assert_eq!(expires, Some(4));
 }

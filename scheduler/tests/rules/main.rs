@@ -7,6 +7,7 @@ mod deadline;
 mod fencing;
 mod journal;
 mod matching;
+mod money;
 mod open;
 mod pace;
 mod presence;

@@ -27,7 +27,8 @@ fn granted_ms(effects: &[Effect]) -> u64 {
         Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
-        | Effect::AnnounceState { .. } => None,
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => None,
     });
     run.expect("a lease")
 }

@@ -6,6 +6,7 @@ use mercato_scheduler::*;
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn small_config() -> Config {
     Config { jobs_max: 12, jobs_per_customer_max: 8, providers_max: 6, ended_max: 4, ..config() }
@@ -108,6 +109,14 @@ fn any_feedback() -> impl Strategy<Value = Feedback> {
     ]
 }
 
+fn any_marks() -> impl Strategy<Value = Marks> {
+    (0..40u8, 0..40u8, 0..40u8).prop_map(|(receipt, hash, request)| Marks {
+        receipt: marks(receipt).receipt,
+        payment_hash: marks(hash).payment_hash,
+        request: marks(request).request,
+    })
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     let lease = || prop_oneof![3 => Just(None), 1 => (0..12u64).prop_map(Some)];
     let kind = prop_oneof![6 => any_kind().prop_map(|kind| kind + 1_000), 1 => any_kind()];
@@ -129,6 +138,12 @@ fn any_input() -> impl Strategy<Value = Input> {
                 Input::Result { job, provider, lease, result: result(n), kind, answer }
             }),
         1 => (any_job(), 0..3u8).prop_map(|(job, n)| Input::Cancel { job, by: customer(n) }),
+        3 => (any_job(), any_provider(), 0..4u64).prop_map(|(job, provider, msat)| Input::Quoted { job, provider, msat }),
+        8 => (any_job(), any_provider(), 0..3u8, 0..4u64, any_marks(), any::<bool>())
+            .prop_map(|(job, provider, n, msat, marks, confirmed)| {
+                Input::Claimed { job, provider, payer: customer(n), msat, marks, confirmed }
+            }),
+        1 => (any_job(), 0..40u8).prop_map(|(job, n)| Input::Confirmed { job, payment_hash: marks(n).payment_hash }),
         1 => Just(Input::Restarted),
         6 => Just(Input::Tick),
     ]
@@ -166,6 +181,42 @@ proptest! {
     }
 
     #[test]
+    fn what_was_claimed_and_confirmed_never_shrinks(inputs in any_inputs()) {
+        let mut bench = Bench::with(small_config());
+        let mut known: BTreeMap<(JobId, ProviderId), (u64, u64)> = BTreeMap::new();
+        for (later_ms, input) in inputs {
+            bench.now_ms = bench.now_ms.saturating_add_signed(later_ms);
+            let replayed = match &input {
+                Input::Claimed { marks, .. } => {
+                    let journal = bench.journal.iter();
+                    let live = bench.scheduler.state().jobs();
+                    let used = journal.filter_map(|row| match &row.fact {
+                        Fact::Paid { job, receipt } if live.contains_key(job) => Some(receipt.marks),
+                        _ => None,
+                    });
+                    used.into_iter().any(|used| {
+                        used.receipt == marks.receipt
+                            || used.payment_hash == marks.payment_hash
+                            || used.request == marks.request
+                    })
+                }
+                _ => false,
+            };
+            let answer = bench.step(input);
+            prop_assert!(!replayed || answer.is_err());
+            let jobs = bench.scheduler.state().jobs();
+            known.retain(|(job, _), _| jobs.contains_key(job));
+            for job in jobs.values() {
+                for account in job.money.accounts() {
+                    let now = (account.claimed_msat, account.confirmed_msat);
+                    let before = known.insert((job.id, account.provider), now).unwrap_or_default();
+                    prop_assert!(before.0 <= now.0 && before.1 <= now.1);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_same_inputs_give_the_same_answers(inputs in any_inputs()) {
         let ((one, said), (two, said_again)) = (run(&inputs), run(&inputs));
         prop_assert_eq!(one.journal, two.journal);
@@ -182,7 +233,8 @@ proptest! {
                 Effect::AnnounceLease { .. }
                 | Effect::AnnounceWithdrawal { .. }
                 | Effect::AnnounceVerdict { .. }
-                | Effect::AnnounceState { .. } => {}
+                | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => {}
             }
         };
         for effects in answers.iter().flatten() {

@@ -53,14 +53,14 @@ fn what_a_key_says_of_itself_does_not_count() {
 }
 
 #[test]
-fn a_hundred_fresh_customers_of_one_provider_say_no_more_than_two() {
+fn a_hundred_fresh_customers_of_one_provider_say_half_as_much_as_one_known_may() {
     let mut bench = Bench::with(Config { ended_max: 1_000, ..config() });
     bench.online(1, advert(None));
     for n in 2..102 {
         serve(&mut bench, n, 1, n);
     }
     let evidence = bench.row(1).reputation.evidence(0, HALF_LIFE_MS);
-    assert_eq!(evidence.total(), 16 * OUTCOME);
+    assert_eq!(evidence.total(), 4 * OUTCOME);
     assert!(bench.scheduler.state().customers().values().all(|row| !row.is_established()));
 }
 

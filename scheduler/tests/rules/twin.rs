@@ -163,7 +163,8 @@ pub fn announced(effects: &[Effect], of: JobId) -> Option<(ProviderId, i64)> {
         | Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
-        | Effect::AnnounceState { .. } => None,
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. } => None,
     })
 }
 

@@ -3,12 +3,15 @@
 //!
 //! `world` turns the clock; `relay` steps the scheduler and keeps the journal; `provider` and `customer` behave;
 //! `truth` knows the right answers;
+//! `purse` pays, and `ledger` judges what became of the money;
 //! `observer` sees only what was committed and published, and judges it by its own book-keeping.
 
 mod agenda;
 mod customer;
+mod ledger;
 mod observer;
 mod provider;
+mod purse;
 mod relay;
 mod rng;
 mod truth;

@@ -2,7 +2,7 @@
 
 use super::truth::same;
 use mercato_scheduler::{
-    Answer, CustomerId, Dispatch, Effect, End, Input, JobId, ProviderId, Request, ResultId, Verdict,
+    Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, ProviderId, Request, ResultId, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,6 +51,8 @@ impl Open {
 pub struct Observer {
     open: BTreeMap<JobId, Open>,
     ended: BTreeSet<JobId>,
+    /// Who delivered the accepted results.
+    winners: BTreeMap<JobId, ProviderId>,
     last_lease: Option<u64>,
     slots: BTreeMap<ProviderId, usize>,
     held: BTreeMap<ProviderId, BTreeSet<JobId>>,
@@ -116,14 +118,26 @@ impl Observer {
                 };
                 self.open.insert(*job, open);
             }
+            // Who has delivered may still ask for its money.
+            Input::Feedback { job, provider, feedback: Feedback::PaymentRequired { .. }, .. }
+                if self.has_delivered(*job, *provider) => {}
             Input::Feedback { job, provider, lease, .. } => return self.speaks(*job, *provider, *lease, true),
             Input::Result { job, provider, lease, result, answer, .. } => {
                 self.speaks(*job, *provider, *lease, false)?;
                 return self.submits(*job, *provider, *result, answer);
             }
+            // The ledger judges money.
+            Input::Quoted { .. } | Input::Claimed { .. } | Input::Confirmed { .. } => {}
             Input::Cancel { .. } | Input::Restarted | Input::Tick => {}
         }
         Ok(())
+    }
+
+    /// Whether a provider delivered for an open job, or the accepted result of one that has ended.
+    fn has_delivered(&self, job: JobId, provider: ProviderId) -> bool {
+        let open = self.open.get(&job);
+        let delivered = open.is_some_and(|open| open.results.iter().any(|(by, _, _)| *by == provider));
+        delivered || self.winners.get(&job) == Some(&provider)
     }
 
     /// Whether a report that counted came from one who may give it.
@@ -205,6 +219,7 @@ impl Observer {
                 hold(now_ms <= due_ms + 5_000, || format!("{job:?} ended {} ms late", now_ms - due_ms))?;
                 self.end(*job, *customer, *provider, end)
             }
+            Effect::AnnouncePayment { .. } => Ok(()),
             Effect::AnnounceState { view } => {
                 let known = self.open.contains_key(&view.job) || self.ended.contains(&view.job);
                 hold(known, || format!("the state of {:?}, which nobody asked for", view.job))?;
@@ -284,6 +299,7 @@ impl Observer {
         match end {
             End::Succeeded { result } => {
                 let by = provider.ok_or_else(|| format!("nobody delivered {job:?}"))?;
+                self.winners.insert(job, by);
                 let claim = result_id(job, by, open.request.kind + 1_000, 0).0;
                 hold(result.0[..26] == claim[..26], || format!("{job:?} has a false result"))?;
                 let leased = open.request.dispatch == Dispatch::Leased;

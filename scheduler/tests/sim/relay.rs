@@ -30,10 +30,16 @@ pub enum Sabotage {
     LosesARest,
     /// Loses the record that somebody is slow now and then.
     LosesAStraggler,
+    /// Loses the record of a payment now and then.
+    LosesAPayment,
+    /// Takes every payment for the customer's.
+    TakesAnybodysMoney,
+    /// Does not see that a payment was used before.
+    TakesOldReceipts,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::PublishesBeforeCommit,
         Self::LosesARecord,
         Self::CommitsTwice,
@@ -46,6 +52,9 @@ impl Sabotage {
         Self::LosesASubmission,
         Self::LosesARest,
         Self::LosesAStraggler,
+        Self::LosesAPayment,
+        Self::TakesAnybodysMoney,
+        Self::TakesOldReceipts,
     ];
 }
 
@@ -90,6 +99,14 @@ impl Relay {
             (self.sabotage, &mut read)
         {
             *digest = [0; 32];
+        }
+        if let (Some(Sabotage::TakesAnybodysMoney), Input::Claimed { job, payer, .. }) = (self.sabotage, &mut read) {
+            let jobs = self.scheduler.as_ref().map(|scheduler| scheduler.state().jobs());
+            *payer = jobs.and_then(|jobs| jobs.get(job)).map_or(*payer, |job| job.customer);
+        }
+        if let (Some(Sabotage::TakesOldReceipts), Input::Claimed { marks, .. }) = (self.sabotage, &mut read) {
+            marks.payment_hash = marks.receipt.map(|byte| !byte);
+            marks.request = marks.receipt.map(|byte| byte ^ 0x55);
         }
         read
     }
@@ -136,11 +153,14 @@ impl Relay {
                 let loses_rest = self.slips(Sabotage::LosesARest, rng);
                 let straggler = |record: &Record| matches!(record.fact, Fact::Straggled { .. });
                 let loses_straggler = self.slips(Sabotage::LosesAStraggler, rng);
+                let payment = |record: &Record| matches!(record.fact, Fact::Paid { .. });
+                let loses_payment = self.slips(Sabotage::LosesAPayment, rng);
                 let is_lost = |record: &Record| {
                     loses_straggler && straggler(record)
                         || loses && lost(record)
                         || loses_result && submission(record)
                         || loses_rest && rest(record)
+                        || loses_payment && payment(record)
                 };
                 let kept = step.records.iter().filter(|record| !is_lost(record));
                 self.journal.extend(kept.cloned());

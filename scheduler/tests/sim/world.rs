@@ -2,14 +2,16 @@
 
 use super::agenda::Agenda;
 use super::customer::{customer_id, job_id, request};
+use super::ledger::Ledger;
 use super::observer::Observer;
 use super::provider::{Act, Character, Provider, Work};
+use super::purse::{MISER, Purse};
 use super::relay::{Pending, Relay, Sabotage};
 use super::rng::Rng;
 use super::truth::{right, same};
 use mercato_scheduler::{
     Answer, Config, Dispatch, Effect, End, Feedback, Input, Job, JobId, ProviderId, Reason, Refusal, Request, ResultId,
-    Validation, Verdict,
+    Status, Validation, Verdict,
 };
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -19,7 +21,7 @@ const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const PROVIDERS: u64 = 40;
-const CUSTOMERS: u64 = 4;
+const CUSTOMERS: u64 = 10;
 
 /// How often what happened.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -91,6 +93,8 @@ struct World {
     /// The last answer that became public, of each sort.
     public: [Option<Answer>; 2],
     observer: Observer,
+    ledger: Ledger,
+    purse: Purse,
     counts: Counts,
 }
 
@@ -147,6 +151,8 @@ impl World {
             answers: BTreeMap::new(),
             public: [None, None],
             observer: Observer::default(),
+            ledger: Ledger::default(),
+            purse: Purse::default(),
             counts: Counts::new(),
         };
         world.populate();
@@ -178,9 +184,17 @@ impl World {
         while self.now_ms < over_ms {
             self.turn(false)?;
         }
+        self.check_ranks()?;
         self.count("virtual hours", self.setup.hours);
         self.count("steps", self.steps);
         self.observer.all_ended()
+    }
+
+    /// Who never pays does not rank above a newcomer.
+    fn check_ranks(&self) -> Done {
+        let scheduler = self.relay.scheduler.as_ref();
+        let rank = scheduler.map_or(0, |scheduler| scheduler.state().customer_rank(customer_id(MISER)));
+        if rank > 12 { Err(format!("the customer that never pays ranks {rank}")) } else { Ok(()) }
     }
 
     /// The next thing: a tick that is due, or what is on the agenda.
@@ -362,6 +376,7 @@ impl World {
     fn publish(&mut self, pending: &Pending, away_ms: u64) -> Done {
         let latest_ms = self.now_ms + config().job_timeout_max_ms;
         self.observer.input(self.now_ms, &pending.input, latest_ms)?;
+        self.ledger.input(&pending.input)?;
         if let Input::Request { job, request, .. } = &pending.input {
             self.publish_request(*job, request);
         }
@@ -378,6 +393,7 @@ impl World {
                 continue;
             }
             self.observer.effect(self.now_ms, self.relay.up_since_ms, effect)?;
+            self.ledger.effect(effect)?;
             self.tell(effect, away_ms);
         }
         Ok(())
@@ -442,6 +458,19 @@ impl World {
                 if view.rests_until_ms.is_some() {
                     self.count("rests", 1);
                 }
+                match view.status {
+                    Status::Settled => self.count("settled", 1),
+                    Status::Unpaid => self.count("unpaid", 1),
+                    _ => {}
+                }
+                for (in_ms, input) in self.purse.open(view, &mut self.rng) {
+                    let letter = Letter { input, tries_left: 4 };
+                    self.enter_in(away_ms + in_ms, away_ms + in_ms + 1, Event::Arrive(letter));
+                }
+            }
+            Effect::AnnouncePayment { payment, .. } => {
+                let what = if payment.receipt.counts { "payment: counts" } else { "payment: one too many" };
+                self.count(what, 1);
             }
         }
     }
@@ -488,7 +517,7 @@ impl World {
     // Customers.
 
     fn ask(&mut self, customer: u64) {
-        self.enter_in(SECOND, 2 * MINUTE - SECOND, Event::Ask(customer));
+        self.enter_in(SECOND, 5 * MINUTE - SECOND, Event::Ask(customer));
         let job = job_id(&mut self.rng);
         let request = request(self.now_ms, &self.ids, &mut self.rng);
         self.send(Input::Request { job, customer: customer_id(customer), request });
@@ -560,6 +589,7 @@ impl World {
                     let seen = self.public[usize::from(work.validate == Validation::Exact)].as_ref();
                     let result = self.providers[who].result(&work, seen, &mut self.rng);
                     self.send(result);
+                    self.ask_afterwards(who, work.job);
                 }
                 Ok(())
             }
@@ -633,12 +663,24 @@ impl World {
         }
     }
 
+    /// Some name their price once they have delivered.
+    fn ask_afterwards(&mut self, who: usize, job: JobId) {
+        if self.rng.chance(300) {
+            let (provider, msat) = (self.providers[who].id, self.rng.between(1, 2_000));
+            let letter = Letter { input: Input::Quoted { job, provider, msat }, tries_left: 4 };
+            self.enter_in(300, 5_000, Event::Arrive(letter));
+        }
+    }
+
     /// Asks for money; most customers pay, and the work goes on.
     fn ask_payment(&mut self, who: usize, work: Work) {
         let amount_msat = self.rng.maybe(900, 1, 2_000);
         self.report(who, &work, Feedback::PaymentRequired { amount_msat });
         if self.rng.chance(800) {
             self.act_in(SECOND, 40 * SECOND, who, Act::Begin(work));
+        } else if self.rng.chance(300) {
+            // It waits for a while, and then wants other work.
+            self.act_in(5 * SECOND, 60 * SECOND, who, Act::Decline(work));
         } else if self.rng.chance(900) {
             // It waits, and delivers nothing without money.
             self.providers[who].working.remove(&work.job);
@@ -682,6 +724,7 @@ fn withdrawal_name(reason: &Reason) -> &'static str {
         Reason::NoQuorum => "withdrawn: no quorum",
         Reason::Cancelled => "withdrawn: cancelled",
         Reason::Expired => "withdrawn: expired",
+        Reason::GaveUpWaiting(_) => "withdrawn: gave up waiting",
     }
 }
 
@@ -702,6 +745,13 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::TooManyReplicas { .. } => "refused: too many replicas",
         Refusal::DeadlinePassed => "refused: deadline passed",
         Refusal::TooManyProviders { .. } => "refused: too many providers",
+        Refusal::NotTheCustomersPayment => "refused: not the customer's payment",
+        Refusal::PaidAStranger => "refused: paid a stranger",
+        Refusal::NothingPaid => "refused: nothing paid",
+        Refusal::DuplicateReceipt => "refused: duplicate receipt",
+        Refusal::ReplayedPayment => "refused: replayed payment",
+        Refusal::UnknownPayment => "refused: unknown payment",
+        Refusal::TooManyReceipts { .. } => "refused: too many receipts",
         Refusal::InvalidRequest(_) => "refused: invalid request",
         Refusal::InvalidAdvert(_) => "refused: invalid advert",
     }

@@ -5,8 +5,20 @@ use serde::Serialize;
 use crate::nostr::{Event, EventId, Pubkey};
 
 /// Every state, in the order of a job's life.
-pub const STATES: [&str; 9] =
-    ["queued", "open", "leased", "running", "awaiting-payment", "succeeded", "failed", "cancelled", "expired"];
+pub const STATES: [&str; 12] = [
+    "queued",
+    "open",
+    "leased",
+    "running",
+    "awaiting-payment",
+    "validating",
+    "succeeded",
+    "settled",
+    "unpaid",
+    "failed",
+    "cancelled",
+    "expired",
+];
 
 /// How one job stands. As JSON, times are in seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,7 +74,7 @@ impl Job {
 
     /// Whether nothing more will happen to it.
     pub fn is_final(&self) -> bool {
-        matches!(self.state.as_str(), "succeeded" | "failed" | "cancelled" | "expired")
+        matches!(self.state.as_str(), "succeeded" | "failed" | "cancelled" | "expired" | "settled" | "unpaid")
     }
 
     pub fn provider_key(&self) -> Option<Pubkey> {

@@ -77,8 +77,8 @@ fn line(
 
 fn paint(job: &Job) -> &'static str {
     match job.state.as_str() {
-        "succeeded" => "\x1b[32m",
-        "failed" | "expired" => "\x1b[31m",
+        "succeeded" | "settled" => "\x1b[32m",
+        "failed" | "expired" | "unpaid" => "\x1b[31m",
         "cancelled" => "\x1b[2m",
         "leased" | "running" | "awaiting-payment" => "\x1b[33m",
         _ => "\x1b[36m",
