@@ -114,8 +114,11 @@ fn check_age(event: &Event, limits: &LimitsConfig, past: u64, now: u64) -> Resul
 
 /// NIP-13. The work must have been aimed at, so that nobody gets by who tries often with less.
 fn check_work(event: &Event, limits: &LimitsConfig) -> Result<(), String> {
-    let least = u32::from(limits.min_pow);
-    if least == 0 || event.kind == kind::VANISH || limits.min_pow_except.contains(&event.kind) {
+    let is_excepted = event.kind == kind::VANISH || limits.min_pow_except.contains(&event.kind);
+    let of_all = if is_excepted { 0 } else { limits.min_pow };
+    let of_job = if kind::is_job_request(event.kind) { limits.job_min_pow } else { 0 };
+    let least = u32::from(of_all.max(of_job));
+    if least == 0 {
         return Ok(());
     }
     let difficulty = pow::difficulty(&event.id);

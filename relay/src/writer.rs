@@ -45,6 +45,8 @@ pub enum Command {
     Delete { filter: Filter, reply: oneshot::Sender<Result<u64, String>> },
     /// A connection has proved to hold a key.
     Connected(Pubkey),
+    /// A connection with that key listens for these job kinds, in place of those before.
+    Listening { pubkey: Pubkey, connection: u64, kinds: Vec<u16> },
     /// Such a connection is gone.
     Disconnected(Pubkey),
     /// Commit what came before, then end.

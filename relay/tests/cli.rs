@@ -392,6 +392,72 @@ fn jobs_are_those_whose_state_the_relay_signed() {
 }
 
 #[test]
+fn the_story_of_a_job_is_told_from_its_events() {
+    let world = World::new();
+    world.out(&["keys", "--create"]);
+    let own = own_key(&world);
+    let tags = |tags: &[&[&str]]| -> Vec<Vec<String>> {
+        tags.iter().map(|tag| tag.iter().map(|text| (*text).to_owned()).collect()).collect()
+    };
+    let (customer, provider) = (key(9), key(7));
+    let request = Event::sign(&customer, 1_000, 5_050, &tags(&[&["i", "what is \u{1b}[31ma relay?", "text"]]), "");
+    let (job, by) = (request.id.to_hex(), Event::sign(&provider, 1, 1, &[], "").pubkey.to_hex());
+    let asks = request.pubkey.to_hex();
+    let e = ["e", &job];
+    let lease = tags(&[
+        &["status", "assigned"],
+        &e,
+        &["p", &by],
+        &["lease", "3"],
+        &["attempt", "1"],
+        &["deadline", "1010"],
+        &["why", "record", "500", "score", "8000"],
+    ]);
+    let result = Event::sign(&provider, 1_065, 6_050, &tags(&[&e, &["amount", "9"]]), "A server.");
+    let end = tags(&[
+        &["status", "success", "the job has its result"],
+        &e,
+        &["p", &by],
+        &["end", "succeeded"],
+        &["result", &result.id.to_hex()],
+    ]);
+    let final_state = [("customer", asks.as_str()), ("provider", by.as_str()), ("p", &asks), ("p", &by)];
+    world.import(&[
+        line(&request),
+        line(&Event::sign(&own, 1_000, 7_000, &lease, "")),
+        line(&Event::sign(&provider, 1_002, 7_000, &tags(&[&["status", "processing"], &e]), "")),
+        line(&result),
+        line(&Event::sign(&own, 1_065, 7_000, &end, "")),
+        state(&own, &job, "succeeded", 1_065, &final_state),
+        state(&own, &"c".repeat(64), "queued", 1_000, &[]),
+    ]);
+    let text = world.out(&["job", &job[..8]]);
+    let story: Vec<&str> = text.lines().skip_while(|line| !line.is_empty()).skip(1).collect();
+    assert!(text.starts_with(&format!("job       {job}\nkind      5050\nstate     succeeded\n")), "{text}");
+    assert!(!text.contains('\u{1b}'), "what others wrote does not reach the terminal");
+    let ends = [
+        "asks for kind 5050",
+        "to accept by 00:16:50",
+        "says processing",
+        "(9 bytes)",
+        "succeeded: the job has its result",
+    ];
+    let told: Vec<&str> = story.iter().filter(|line| !line.starts_with(' ')).copied().collect();
+    assert_eq!(told.len(), ends.len(), "{text}");
+    assert!(told.iter().zip(ends).all(|(line, end)| line.ends_with(end)), "{text}");
+    assert!(told[3].starts_with("00:17:45  +1m05s   provider"), "{text}");
+    assert!(story.iter().any(|line| line.ends_with("why: record 500, score 8000")), "{text}");
+    let lines = json(&world.out(&["job", &job, "--json"]));
+    assert_eq!((lines.len(), &lines[1]["role"], &lines[2]["at"]), (5, &json!("relay"), &json!(1_002)));
+    assert_eq!(json(&world.out(&["jobs", "--json", "--customer", &asks])).len(), 1);
+    assert_eq!(json(&world.out(&["jobs", "--json", "--provider", &by])).len(), 1);
+    assert_eq!(world.run(&["jobs", "--provider", &asks]).err, "no jobs\n");
+    assert_eq!(json(&world.out(&["jobs", "--json", "--limit", "1"])).len(), 1);
+    world.run(&["job", "ffff"]).fails(1);
+    world.run(&["jobs", "--customer", "nobody"]).fails(2);
+}
+
+#[test]
 fn a_watch_prints_each_change_into_a_pipe() {
     let world = World::new();
     let _relay = world.relay();

@@ -19,6 +19,7 @@ fn request() -> Request {
         require: ops.into_iter().map(requirement).collect(),
         providers: vec![PROVIDER],
         dispatch: Dispatch::Open,
+        may_open: true,
         accept_timeout_ms: Some(1),
         run_timeout_ms: None,
         pay_timeout_ms: Some(300),
@@ -27,6 +28,7 @@ fn request() -> Request {
         replicas: 3,
         quorum: 2,
         validate: Validation::Tolerance { abs: i128::MAX, rel_ppm: 1 },
+        adaptive: true,
         deadline_ms: Some(u64::MAX),
         ..Request::new(u16::MAX)
     }
@@ -41,7 +43,15 @@ fn advert() -> Advert {
 }
 
 fn terms() -> Terms {
-    Terms { accept_ms: 1, run_ms: 2, pay_ms: 3, heartbeat_ms: None, attempts: 4, deadline_ms: u64::MAX }
+    Terms {
+        accept_ms: 1,
+        run_ms: 2,
+        pay_ms: 3,
+        heartbeat_ms: None,
+        attempts: 4,
+        deadline_ms: u64::MAX,
+        open_at_ms: Some(5),
+    }
 }
 
 fn reasons() -> Vec<Reason> {
@@ -173,11 +183,13 @@ fn providers() -> Vec<Provider> {
     let row = |presence| Provider {
         id: PROVIDER,
         advert: Some(advert()),
+        walk_in: true,
         slots: 1,
         presence,
         leases: [JOB, JobId([4; 32])].into(),
         succeeded: 1,
         failed: u32::MAX,
+        streak: 3,
         late: 0,
         outliers: 2,
         settled_msat: u64::MAX,
@@ -210,6 +222,10 @@ fn facts() -> Vec<Fact> {
         Fact::Rested { job: JOB, until_ms: 3 },
         Fact::Woke { job: JOB },
         Fact::RunsRestored { kind: 5050, histogram: quantile::Histogram::default() },
+        Fact::Listened { provider, kinds: vec![5050, 5999], slots: 1 },
+        Fact::Waited { job: JOB, open_at_ms: 1 },
+        Fact::Opened { job: JOB },
+        Fact::Believed { job: JOB, enough: true },
     ];
     facts.extend(reasons().into_iter().map(|reason| Fact::LeaseEnded { job: JOB, lease: 4, reason }));
     let (job_id, result) = (JOB, ResultId([6; 32]));
@@ -268,6 +284,10 @@ fn place(fact: &Fact) -> u8 {
         Fact::Billed { .. } => 29,
         Fact::Settled { .. } => 30,
         Fact::WentUnpaid { .. } => 31,
+        Fact::Listened { .. } => 32,
+        Fact::Waited { .. } => 33,
+        Fact::Believed { .. } => 34,
+        Fact::Opened { .. } => 35,
     }
 }
 
@@ -279,7 +299,7 @@ fn every_record_reads_back_as_it_was_written() {
         let record = Record { at_ms: u64::MAX, fact };
         assert_eq!(decode(&encode(&record)).unwrap(), record);
     }
-    assert_eq!(places, (0..32).collect(), "a variant has no example");
+    assert_eq!(places, (0..36).collect(), "a variant has no example");
 }
 
 #[test]

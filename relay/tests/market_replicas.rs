@@ -68,7 +68,7 @@ fn results_are_kept_from_all_but_author_and_customer_until_the_job_ends() {
     let second = deliver(&mut world, BOB, job, "42").unwrap();
     assert_eq!(world.state(job).0, "succeeded");
     assert!(may_read(&world, first, STRANGER) && may_read(&world, second, STRANGER));
-    let released: Vec<EventId> = world.releases.iter().map(|Release { result, .. }| *result).collect();
+    let released: Vec<EventId> = world.releases.iter().map(|Release { event, .. }| *event).collect();
     assert_eq!(released, [first, second]);
     let mut told = world.releases[0].told.clone();
     told.sort_unstable();
@@ -199,4 +199,20 @@ fn replicas_are_compared_by_a_method_that_the_relay_knows() {
     assert_eq!(answer, "invalid: only a leased job has replicas");
     ask(&mut world, tags!["validate", "loss"]).unwrap();
     ask(&mut world, tags!["replicas", 2, 1; "validate", "loss"]).unwrap();
+}
+
+#[test]
+fn adaptive_validation_begins_with_one_lease_and_asks_for_a_second_opinion_of_a_newcomer() {
+    let mut world = World::new();
+    for who in [ALICE, BOB] {
+        world.provider(who, &[5050]);
+    }
+    let job = world.say(CUSTOMER, 5050, tags!["validate", "adaptive"]).unwrap();
+    let view = world.view(job).unwrap();
+    assert_eq!((view.leases.len(), view.replicas), (1, (2, 2)));
+    let first = if view.provider == Some(mercato_scheduler::ProviderId(pubkey(ALICE).0)) { ALICE } else { BOB };
+    world.say(first, 6050, tags!["e", job]).unwrap();
+    assert_eq!(world.view(job).unwrap().leases.len(), 1, "the other one");
+    world.say(ALICE + BOB - first, 6050, tags!["e", job]).unwrap();
+    assert_eq!(world.state(job).0, "succeeded");
 }

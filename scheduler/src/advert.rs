@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 pub const CAPS_MAX: usize = 64;
 /// Job kinds that an advert may offer.
 pub const OFFERS_MAX: usize = 256;
+/// Job kinds that a walk-in may listen for; who lists more watches the market rather than works in it.
+pub const WALK_IN_KINDS_MAX: usize = 64;
 /// Bytes of an attribute's name or text value.
 pub const TEXT_MAX: usize = 256;
 

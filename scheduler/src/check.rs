@@ -83,6 +83,9 @@ impl State {
             | Fact::Straggled { job, .. }
             | Fact::Rested { job, .. }
             | Fact::Woke { job }
+            | Fact::Waited { job, .. }
+            | Fact::Believed { job, .. }
+            | Fact::Opened { job }
             | Fact::Forgotten { job } => self.check_job(*job),
             Fact::Advertised { provider, .. }
             | Fact::Unadvertised { provider }
@@ -90,6 +93,7 @@ impl State {
             | Fact::Lapsed { provider }
             | Fact::CameOnline { provider }
             | Fact::WentOffline { provider, .. }
+            | Fact::Listened { provider, .. }
             | Fact::ProviderForgotten { provider } => self.check_provider(*provider),
             Fact::Restarted { .. } | Fact::CountersRestored { .. } | Fact::RunsRestored { .. } => self.check(),
             Fact::ProviderRestored(row) => self.check_provider(row.id),
@@ -140,6 +144,8 @@ impl State {
         hold(row.id == id, || format!("{id:?} is filed under a wrong id"))?;
         hold(row.served.len() <= ESTABLISHED, || format!("{id:?} remembers too many customers"))?;
         row.reputation.flaw().map_or(Ok(()), |flaw| Err(format!("{id:?}: {flaw}")))?;
+        hold(!row.walk_in || row.is_online(), || format!("{id:?} walked in and is not here"))?;
+        hold(!row.walk_in || row.advert.is_some(), || format!("{id:?} walked in and offers nothing"))?;
         row.leases.iter().try_for_each(|job| {
             let lease = self.jobs.get(job).and_then(|job| job.lease_of(id));
             hold(lease.is_some(), || format!("{id:?} counts a lease on {job:?} that it does not hold"))
@@ -232,6 +238,8 @@ fn check_submissions(job: &Job) -> Check {
         let past = job.attempts.iter().any(|attempt| Some(attempt.lease) == submission.lease);
         hold(past, || format!("{id:?} has a late result without a lease"))?;
     }
+    let weighed = !job.request.adaptive || job.submissions.is_empty() || !job.is_open();
+    hold(weighed, || format!("{id:?} has a result of which nobody knows whether it is enough"))?;
     let decided = job.submissions.iter().any(|submission| submission.verdict.is_some());
     hold(!(decided && job.is_open()), || format!("{id:?} is decided and goes on"))?;
     hold(!job.is_open() || job.quorum().is_none(), || format!("{id:?} has its quorum and goes on"))?;

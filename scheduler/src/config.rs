@@ -46,6 +46,8 @@ pub struct Config {
     pub attempts_max: u32,
     /// The most replicas that a job may ask for.
     pub replicas_max: u32,
+    /// How long a job that may be opened waits for a first lease before everybody may answer it; `None`: for ever.
+    pub open_after_ms: Option<u64>,
     /// Slots of a provider whose advert does not say.
     pub default_slots: u32,
     /// The most slots that count, whatever an advert says.
@@ -88,6 +90,7 @@ impl Default for Config {
             attempts_default: 5,
             attempts_max: 16,
             replicas_max: 8,
+            open_after_ms: None,
             default_slots: 1,
             slots_max: 1_024,
             jobs_max: 100_000,

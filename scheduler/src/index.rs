@@ -22,6 +22,8 @@ pub(crate) struct Index {
     pub open: usize,
     /// Who could take a job.
     pub supply: Supply,
+    /// Who never advertised and could take a job that nobody else can.
+    pub walk_ins: Supply,
     /// When providers without a connection stop counting as alive.
     pub lapses: BTreeSet<(u64, ProviderId)>,
     /// Providers that are away and hold no lease, by the end of their grace: who makes room first.
@@ -103,7 +105,7 @@ impl Index {
     /// A provider changed, but not its advert.
     pub fn move_provider(&mut self, before: ProviderKeys, provider: &Provider) {
         let after = ProviderKeys::of(provider);
-        self.supply.seat(provider.id, provider.advert.as_ref(), before.seat, after.seat);
+        self.supply_of(provider).seat(provider.id, provider.advert.as_ref(), before.seat, after.seat);
         if (before.lapse_ms, before.idle_ms) != (after.lapse_ms, after.idle_ms) {
             self.remove_times(before, provider.id);
             self.add_times(after, provider.id);
@@ -149,13 +151,17 @@ impl Index {
     }
 
     pub fn add_provider(&mut self, provider: &Provider) {
-        self.supply.add(provider);
+        self.supply_of(provider).add(provider);
         self.add_times(ProviderKeys::of(provider), provider.id);
     }
 
     pub fn remove_provider(&mut self, provider: &Provider) {
-        self.supply.remove(provider);
+        self.supply_of(provider).remove(provider);
         self.remove_times(ProviderKeys::of(provider), provider.id);
+    }
+
+    fn supply_of(&mut self, provider: &Provider) -> &mut Supply {
+        if provider.walk_in { &mut self.walk_ins } else { &mut self.supply }
     }
 
     fn add_times(&mut self, keys: ProviderKeys, id: ProviderId) {

@@ -101,6 +101,14 @@ pub enum Input {
         /// Who says so.
         by: CustomerId,
     },
+    /// The job kinds that the connections of a provider listen for, in place of those before. Counts while it is online
+    /// and has no advert: existing frameworks never advertise to the relay that they work on.
+    Listen {
+        /// Who.
+        provider: ProviderId,
+        /// For which kinds; more than 64 count as none.
+        kinds: Vec<u16>,
+    },
     /// The relay came back: nobody is connected. Give this once after [`restore`](crate::Scheduler::restore).
     Restarted,
     /// Time has passed: give this when [`next_deadline_ms`](crate::Scheduler::next_deadline_ms) has come.

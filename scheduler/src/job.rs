@@ -23,6 +23,8 @@ pub struct Terms {
     pub attempts: u32,
     /// When the whole job must have ended.
     pub deadline_ms: u64,
+    /// When to see whether everybody may answer, if it has had no lease by then.
+    pub open_at_ms: Option<u64>,
 }
 
 /// Where a job stands. How far its leases have come, they know themselves.
@@ -104,6 +106,8 @@ pub enum Deadline {
     Rest,
     /// The customer's payment for the accepted result.
     Bill,
+    /// The first lease, before everybody may answer.
+    Open,
 }
 
 /// The next deadline of a job. The earliest sorts first, then by sort, then the older lease's.
@@ -173,8 +177,10 @@ impl Job {
             let (deadline, number) = (Deadline::Straggler, Some(lease.number));
             lease.straggles_at_ms.map(|at_ms| Due { at_ms, deadline, lease: number })
         };
+        let unleased = self.terms.open_at_ms.filter(|_| self.granted() == 0);
+        let open = unleased.map(|at_ms| of_job(at_ms, Deadline::Open));
         let stragglers = self.leases.iter().filter_map(straggler);
-        self.leases.iter().map(of_lease).chain([whole]).chain(rest).chain(stragglers).min()
+        self.leases.iter().map(of_lease).chain([whole]).chain(rest).chain(open).chain(stragglers).min()
     }
 
     /// What this provider is to the job.
@@ -232,6 +238,8 @@ impl Job {
         let (results, live) = (count(self.submissions.len()), count(self.leases.len()));
         let missing = self.request.quorum.saturating_sub(self.agreed());
         let target = self.request.replicas.max(results.saturating_add(missing));
+        // One, until it is known whether that is enough.
+        let target = if self.request.adaptive { 1 } else { target };
         let target = target.saturating_add(u32::from(self.has_company()));
         target.saturating_sub(results.saturating_add(live)).min(self.attempts_left())
     }
@@ -290,6 +298,12 @@ impl Job {
     /// Whether the request lets this provider hold a lease.
     pub fn admits(&self, provider: ProviderId) -> bool {
         self.request.providers.is_empty() || self.request.providers.contains(&provider)
+    }
+
+    /// Whether this provider may answer without a lease, because the job is its: the customer named it and nobody has had a
+    /// lease. It need not know of leases to get the request.
+    pub fn is_claimable_by(&self, provider: ProviderId) -> bool {
+        self.is_open() && self.request.opens() && self.granted() == 0 && self.request.providers.contains(&provider)
     }
 
     /// Who held the lease that was granted last, of those that are over.

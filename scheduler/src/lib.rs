@@ -37,6 +37,7 @@
 //! | `index` | what makes the next thing to do quick to find |
 //! | `matching`, `draw` | who is feasible, and who is chosen: the formula |
 //! | `supply`, `list`, `ranked` | providers by kind, price and attribute, for draws without a scan |
+//! | `adaptive` | whose single result is believed, and which of those are audited |
 //! | `validation` | when two results agree, and which one a quorum stands behind |
 //! | `reputation` | what the past of a provider or customer says: decayed, capped, bounded from below |
 //! | `money` | what is asked, claimed, confirmed and settled for one job |
@@ -58,6 +59,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adaptive;
 mod advert;
 mod backoff;
 mod check;
@@ -87,7 +89,7 @@ mod turn;
 mod validation;
 mod wake;
 
-pub use advert::{Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value};
+pub use advert::{Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value, WALK_IN_KINDS_MAX};
 pub use config::Config;
 pub use customer::Customer;
 pub use effect::{Effect, End, JobView, LeaseView, Status};

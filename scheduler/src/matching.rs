@@ -1,8 +1,8 @@
 //! Which provider gets a job.
 //!
 //! **Feasible** is a provider that is alive, has a free slot, offers the kind at no more than the bid, has not tried the job, is
-//! named by the request if that names any, and meets every requirement. Of the feasible, two are drawn and the better one
-//! wins; of equals the one drawn first. Drawing two is nearly as good as scoring everybody,
+//! named by the request if that names any, and meets every requirement; a walk-in only where no other is. Of the feasible, two are drawn
+//! and the better one wins; of equals the one drawn first. Drawing two is nearly as good as scoring everybody,
 //! and does not send every job to the same best provider.
 //!
 //! **Numbers.** `seed = hash(job, attempt)`; the numbers are `splitmix64(seed)`, `splitmix64` of that, and so on.
@@ -42,6 +42,7 @@ use crate::job::Job;
 use crate::list::List;
 use crate::provider::Provider;
 use crate::state::State;
+use crate::supply::Supply;
 
 /// Feasible providers that are compared.
 const DRAWN: usize = 2;
@@ -95,7 +96,10 @@ fn candidate<'a>(job: &Job, provider: &'a Provider) -> Option<Candidate<'a>> {
         (Some(price), Some(bid)) => price <= bid,
         (Some(_) | None, None) | (None, Some(_)) => true,
     };
+    // A customer that follows its kind is no provider of its own job.
+    let is_own = provider.walk_in && provider.id.0 == job.customer.0;
     let suits = affordable
+        && !is_own
         && job.request.require.iter().all(|requirement| requirement.holds(advert))
         && !job.has_tried(provider.id);
     suits.then_some((provider, price_msat.unwrap_or(0)))
@@ -116,8 +120,15 @@ impl<'a> Search<'a> {
         self.all_of(named.iter().copied(), named.len())
     }
 
+    /// Walk-ins are looked for in the same way where nobody else is.
     fn find(&mut self) -> Option<Found<'a>> {
-        let servers = self.state.index.supply.servers(self.job.request.kind)?;
+        let index = &self.state.index;
+        let found = self.find_in(&index.supply).filter(|found| !found.candidates.is_empty());
+        found.or_else(|| self.find_in(&index.walk_ins))
+    }
+
+    fn find_in(&mut self, supply: &'a Supply) -> Option<Found<'a>> {
+        let servers = supply.servers(self.job.request.kind)?;
         if self.draws.below(NEWCOMERS_TURN) == 0 {
             let newcomers = List::of_pool(&servers.newcomers, self.job.request.bid_msat);
             let found = self.some_of(&newcomers);
@@ -125,7 +136,7 @@ impl<'a> Search<'a> {
                 return Some(Found { newcomer: true, ..found });
             }
         }
-        let list = List::shortest(&self.state.index.supply, &servers.all, &self.job.request);
+        let list = List::shortest(supply, &servers.all, &self.job.request);
         if list.len() > LOOKS {
             let found = self.some_of(&list);
             if !found.candidates.is_empty() {
@@ -161,8 +172,24 @@ impl<'a> Search<'a> {
             let row = self.state.providers.get(&id);
             feasible.extend(row.and_then(|row| candidate(self.job, row)));
         }
+        // Among named ones, too, walk-ins come last.
+        if feasible.iter().any(|(row, _)| !row.walk_in) {
+            feasible.retain(|(row, _)| !row.walk_in);
+        }
         let candidates = self.draws.pick(feasible, DRAWN);
         Found { candidates, list, looks: self.looks - before, newcomer: false }
+    }
+}
+
+/// Whether somebody is known who serves jobs like this, be it busy: one that the job names, or else anybody with its kind.
+pub(crate) fn is_served(state: &State, job: &Job) -> bool {
+    let serves = |id: &ProviderId| {
+        let row = state.providers.get(id).filter(|row| row.is_alive() && !row.is_bystander());
+        row.is_some_and(|row| row.offer(job.request.kind).is_some())
+    };
+    match job.request.providers.as_slice() {
+        [] => state.index.supply.serves(job.request.kind) || state.index.walk_ins.serves(job.request.kind),
+        named => named.iter().any(serves),
     }
 }
 

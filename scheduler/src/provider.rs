@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 pub const ESTABLISHED: usize = 3;
 /// Who has fewer outcomes is a newcomer.
 pub(crate) const NEWCOMER_OUTCOMES: u32 = 5;
+/// Leases that a walk-in may waste before it has delivered anything.
+const BYSTANDER_FAILURES: u32 = 3;
 
 /// Whether a provider is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,8 @@ pub struct Provider {
     pub id: ProviderId,
     /// What it offers; `None` before its first advert and after it took that back.
     pub advert: Option<Advert>,
+    /// Whether it never advertised: what it offers are the kinds that it listens for, after everybody who did.
+    pub walk_in: bool,
     /// Jobs that it does at a time.
     pub slots: u32,
     /// Whether it is there.
@@ -50,6 +54,8 @@ pub struct Provider {
     pub succeeded: u32,
     /// Leases that ended by its fault, and results that a quorum did not agree with.
     pub failed: u32,
+    /// Compared results that passed since the last that did not.
+    pub streak: u32,
     /// Results accepted after its lease was over.
     pub late: u32,
     /// Of `failed`: results that a quorum did not agree with.
@@ -69,11 +75,13 @@ impl Provider {
         Self {
             id,
             advert: None,
+            walk_in: false,
             slots: 0,
             presence: Presence::Offline { since_ms: now_ms, grace_until_ms: now_ms },
             leases: BTreeSet::new(),
             succeeded: 0,
             failed: 0,
+            streak: 0,
             late: 0,
             outliers: 0,
             settled_msat: 0,
@@ -104,7 +112,12 @@ impl Provider {
 
     /// Whether it could take a job now, were one to fit.
     pub fn is_available(&self) -> bool {
-        self.is_alive() && self.free_slots() > 0 && self.advert.is_some()
+        self.is_alive() && self.free_slots() > 0 && self.advert.is_some() && !self.is_bystander()
+    }
+
+    /// Whether it listens for jobs and has let every one of a few lapse: a client that watches, not one that works.
+    pub fn is_bystander(&self) -> bool {
+        self.walk_in && self.succeeded == 0 && self.failed >= BYSTANDER_FAILURES
     }
 
     /// Whether it could take a job, were a slot free.
@@ -121,6 +134,11 @@ impl Provider {
     /// Its offer for a job kind.
     pub fn offer(&self, kind: u16) -> Option<&Offer> {
         self.advert.as_ref()?.offer(kind)
+    }
+
+    /// Takes away what it offers.
+    pub(crate) fn offer_nothing(&mut self) {
+        (self.advert, self.walk_in, self.slots) = (None, false, 0);
     }
 
     /// Counts a result that was judged.

@@ -261,4 +261,32 @@ pub enum Fact {
         /// Of which job.
         job: JobId,
     },
+    /// A connected provider without an advert listens for these kinds from now on; for none: it is no walk-in any more.
+    Listened {
+        /// Who.
+        provider: ProviderId,
+        /// For which kinds.
+        kinds: Vec<u16>,
+        /// Slots that count.
+        slots: u32,
+    },
+    /// A job waits on for one of the providers that are known to serve it.
+    Waited {
+        /// Which.
+        job: JobId,
+        /// When to look again.
+        open_at_ms: u64,
+    },
+    /// The first result of an adaptive job is judged by who delivered it.
+    Believed {
+        /// Which job.
+        job: JobId,
+        /// Whether it is enough; else the job goes on as a replicated one.
+        enough: bool,
+    },
+    /// A job that nobody known could take is for everybody from now on.
+    Opened {
+        /// Which.
+        job: JobId,
+    },
 }

@@ -139,6 +139,9 @@ pub enum Flaw {
     /// Replicas in open dispatch.
     #[error("only a leased job has replicas")]
     OpenReplicas,
+    /// Adaptive replication of a job without a quorum.
+    #[error("adaptive validation needs a quorum of 2 or more")]
+    AdaptiveAlone,
     /// Attempts that do not suffice for the replicas.
     #[error("the number of attempts must not be less than the number of replicas")]
     FewerAttemptsThanReplicas,

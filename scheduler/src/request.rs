@@ -69,12 +69,16 @@ pub struct Request {
     pub providers: Vec<ProviderId>,
     /// Who may answer.
     pub dispatch: Dispatch,
+    /// Whether everybody may answer when no provider for it is known after a while: its customer did not say who may.
+    pub may_open: bool,
     /// Providers that are to do the job at a time, each on its own; 1 or more.
     pub replicas: u32,
     /// How many of them must agree; from 1 to `replicas`.
     pub quorum: u32,
     /// When two results agree.
     pub validate: Validation,
+    /// Whether one result of a trusted provider is enough: see [`adaptive`](crate::adaptive).
+    pub adaptive: bool,
     /// How long a leaseholder may take to say anything.
     pub accept_timeout_ms: Option<u64>,
     /// How long the run may take from acceptance.
@@ -98,9 +102,11 @@ impl Request {
             require: Vec::new(),
             providers: Vec::new(),
             dispatch: Dispatch::Leased,
+            may_open: false,
             replicas: 1,
             quorum: 1,
             validate: Validation::Exact,
+            adaptive: false,
             accept_timeout_ms: None,
             run_timeout_ms: None,
             pay_timeout_ms: None,
@@ -113,6 +119,11 @@ impl Request {
     /// The kind of its result. Kinds too high to have one are refused at the door.
     pub fn result_kind(&self) -> u16 {
         self.kind.saturating_add(1_000)
+    }
+
+    /// Whether it may become open: one provider at a time was to do it, and its customer does not insist.
+    pub fn opens(&self) -> bool {
+        self.may_open && self.dispatch == Dispatch::Leased && self.replicas == 1
     }
 
     /// Why this request is refused at the door.
@@ -146,6 +157,7 @@ impl Request {
         let rules = [
             (self.quorum > 0 && self.quorum <= self.replicas, Flaw::WrongQuorum),
             (tolerable, Flaw::WrongTolerance),
+            (!self.adaptive || self.quorum > 1, Flaw::AdaptiveAlone),
             (self.replicas == 1 || self.dispatch == Dispatch::Leased, Flaw::OpenReplicas),
             (self.attempts.is_none_or(|attempts| attempts >= self.replicas), Flaw::FewerAttemptsThanReplicas),
             (named.is_empty() || named.len() >= quorum, Flaw::FewerNamedThanQuorum),

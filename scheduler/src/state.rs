@@ -3,6 +3,7 @@
 mod standing;
 mod till;
 
+use crate::advert::{Advert, Offer};
 use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::index::{Index, JobKeys, ProviderKeys, marks};
@@ -89,6 +90,7 @@ impl State {
         match &record.fact {
             Fact::Advertised { provider, advert, slots } => self.enter_provider(*provider, |row| {
                 row.advert = Some(advert.clone());
+                row.walk_in = false;
                 row.slots = *slots;
             }),
             Fact::Unadvertised { provider } => self.unadvertised(*provider),
@@ -167,6 +169,10 @@ impl State {
             Fact::Billed { job, msat, pay_by_ms, forget_at_ms } => self.billed(*job, *msat, *pay_by_ms, *forget_at_ms),
             Fact::Settled { job, msat, late } => self.settled(*job, *msat, *late),
             Fact::WentUnpaid { job } => self.went_unpaid(*job),
+            Fact::Listened { provider, kinds, slots } => self.listened(*provider, kinds, *slots),
+            Fact::Waited { job, open_at_ms } => self.change_job(*job, |job| job.terms.open_at_ms = Some(*open_at_ms)),
+            Fact::Believed { job, enough } => self.believed(*job, *enough),
+            Fact::Opened { job } => self.opened(*job),
         }
     }
 
@@ -210,10 +216,7 @@ impl State {
         if !self.providers.contains_key(&id) {
             return Err("the provider is not known");
         }
-        self.enter_provider(id, |row| {
-            row.advert = None;
-            row.slots = 0;
-        })
+        self.enter_provider(id, Provider::offer_nothing)
     }
 
     fn set_presence(&mut self, id: ProviderId, presence: Presence) -> Result<(), Misfit> {
@@ -237,9 +240,52 @@ impl State {
         self.change_leases_of(id, |job| job.set_grace(id, None))
     }
 
+    /// A connected provider that has no advert offers what it listens for.
+    fn listened(&mut self, id: ProviderId, kinds: &[u16], slots: u32) -> Result<(), Misfit> {
+        let row = self.providers.get(&id).filter(|row| row.is_online()).ok_or("the provider is not connected")?;
+        if row.advert.is_some() && !row.walk_in {
+            return Err("the provider has an advert");
+        }
+        let offers = kinds.iter().map(|kind| Offer { kind: *kind, price_msat: None });
+        let advert = Advert { kinds: offers.collect(), ..Advert::default() };
+        self.enter_provider(id, |row| {
+            row.offer_nothing();
+            if !kinds.is_empty() {
+                (row.advert, row.walk_in, row.slots) = (Some(advert), true, slots);
+            }
+        })
+    }
+
+    fn believed(&mut self, id: JobId, enough: bool) -> Result<(), Misfit> {
+        let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
+        if !job.request.adaptive || job.submissions.len() != 1 {
+            return Err("the job is not to be decided by its first result");
+        }
+        self.change_job(id, |job| {
+            job.request.adaptive = false;
+            if enough {
+                (job.request.replicas, job.request.quorum) = (1, 1);
+            }
+        })
+    }
+
+    fn opened(&mut self, id: JobId) -> Result<(), Misfit> {
+        let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
+        if job.granted() > 0 || !job.request.opens() {
+            return Err("the job is not for everybody");
+        }
+        self.change_job(id, |job| {
+            job.request.dispatch = Dispatch::Open;
+            job.terms.open_at_ms = None;
+        })
+    }
+
     fn went_offline(&mut self, id: ProviderId, grace_until_ms: u64) -> Result<(), Misfit> {
         let since_ms = self.now_ms;
         self.set_presence(id, Presence::Offline { since_ms, grace_until_ms })?;
+        if self.providers.get(&id).is_some_and(|row| row.walk_in) {
+            self.enter_provider(id, Provider::offer_nothing)?;
+        }
         self.change_leases_of(id, |job| job.set_grace(id, Some(grace_until_ms)))
     }
 
@@ -429,6 +475,7 @@ impl State {
             return Err("the verdicts are not one for each result");
         }
         let (kind, leased) = (job.request.kind, job.request.dispatch == Dispatch::Leased);
+        let compared = job.compares();
         let of = |submission: &Submission| (submission.provider, submission.late, submission.ran_ms);
         let judged: Vec<_> = job.submissions.iter().map(of).zip(verdicts.iter().copied()).collect();
         for ((provider, late, ran_ms), verdict) in judged {
@@ -443,6 +490,9 @@ impl State {
                     row.judged(verdict, late);
                     if counts {
                         note(&mut row.runs, kind, ran_ms, OWN_KINDS_MAX);
+                    }
+                    if compared {
+                        row.streak = if verdict == Verdict::Pass { row.streak.saturating_add(1) } else { 0 };
                     }
                 })?;
                 self.result_judged(id, provider, verdict, late)?;

@@ -37,6 +37,8 @@ pub(crate) struct Holders {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Supply {
     kinds: BTreeMap<u16, Servers>,
+    /// How many are there who serve a kind, free or not.
+    serving: BTreeMap<u16, usize>,
     attributes: BTreeMap<String, Holders>,
 }
 
@@ -46,21 +48,28 @@ pub(crate) struct Seat {
     available: bool,
     newcomer: bool,
     present: bool,
+    serving: bool,
 }
 
 impl Seat {
     pub fn of(row: &Provider) -> Self {
         let available = row.is_available();
-        Self { available, newcomer: available && row.is_newcomer(), present: row.is_present() }
+        let serving = row.is_alive() && !row.is_bystander();
+        Self { available, newcomer: available && row.is_newcomer(), present: row.is_present(), serving }
     }
 
-    const NONE: Self = Self { available: false, newcomer: false, present: false };
+    const NONE: Self = Self { available: false, newcomer: false, present: false, serving: false };
 }
 
 impl Supply {
     /// Who is available for a kind, if anybody is.
     pub fn servers(&self, kind: u16) -> Option<&Servers> {
         self.kinds.get(&kind)
+    }
+
+    /// Whether somebody is there who serves a kind, be it without a free slot.
+    pub fn serves(&self, kind: u16) -> bool {
+        self.serving.contains_key(&kind)
     }
 
     /// Who is present and has an attribute, if anybody has.
@@ -75,6 +84,9 @@ impl Supply {
         };
         if (before.available, before.newcomer) != (after.available, after.newcomer) {
             self.seat_server(id, advert, before, after);
+        }
+        if before.serving != after.serving {
+            advert.kinds.iter().for_each(|offer| self.count_serving(offer.kind, after.serving));
         }
         if before.present != after.present {
             advert.caps.iter().for_each(|(name, value)| self.seat_holder(id, name, value, after.present));
@@ -100,6 +112,14 @@ impl Supply {
             if servers.all.is_empty() {
                 self.kinds.remove(&offer.kind);
             }
+        }
+    }
+
+    fn count_serving(&mut self, kind: u16, more: bool) {
+        let serving = self.serving.entry(kind).or_default();
+        *serving = if more { serving.saturating_add(1) } else { serving.saturating_sub(1) };
+        if *serving == 0 {
+            self.serving.remove(&kind);
         }
     }
 

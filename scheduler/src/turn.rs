@@ -63,6 +63,7 @@ impl<'a> Turn<'a> {
                 self.receive(job, provider, lease, (result, kind, answer))
             }
             Input::Cancel { job, by } => self.cancel(job, by),
+            Input::Listen { provider, kinds } => self.listen(provider, kinds),
             Input::Restarted => {
                 self.restart();
                 Ok(())

@@ -66,7 +66,10 @@ impl Fresh {
         let available = |id: &ProviderId| state.providers.get(id).is_some_and(|row| row.is_available());
         match self {
             Fresh::These(these) => these.iter().any(available),
-            Fresh::Everybody => state.index.supply.servers(kind).is_some(),
+            Fresh::Everybody => {
+                let index = &state.index;
+                index.supply.servers(kind).or_else(|| index.walk_ins.servers(kind)).is_some()
+            }
         }
     }
 

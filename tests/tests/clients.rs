@@ -58,6 +58,11 @@ fn ws_and_node_itself_send_and_take_compressed_messages() -> anyhow::Result<()> 
     run_script("deflate.mjs")
 }
 
+#[test]
+fn private_jobs_are_read_by_their_customer_and_leaseholder_only() -> anyhow::Result<()> {
+    run_script("private.mjs")
+}
+
 /// The client of rust-nostr, connected. It answers the relay's challenge by itself.
 async fn sdk(relay: &Relay, keys: &Keys) -> anyhow::Result<Client> {
     let client = Client::builder().signer(keys.clone()).build();

@@ -6,9 +6,10 @@ mod table;
 mod watch;
 
 use super::output::Output;
-use super::{keys, storage, terminal};
+use super::{keys, npub, storage, terminal};
 use crate::clock::now_s;
 use crate::config::Config;
+use crate::nostr::Pubkey;
 
 use self::board::Board;
 use self::job::{Job, STATES};
@@ -24,6 +25,15 @@ pub struct JobsArgs {
     /// Only requests of this kind.
     #[arg(long)]
     kind: Option<u16>,
+    /// Only those of this customer, in hex or as npub1...
+    #[arg(long, value_name = "KEY", value_parser = npub::parse)]
+    customer: Option<Pubkey>,
+    /// Only those that this provider holds or ended, in hex or as npub1...
+    #[arg(long, value_name = "KEY", value_parser = npub::parse)]
+    provider: Option<Pubkey>,
+    /// So many at most.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
     /// A JSON line for each instead of a table.
     #[arg(long)]
     json: bool,
@@ -31,7 +41,11 @@ pub struct JobsArgs {
 
 impl JobsArgs {
     fn wants(&self, job: &Job) -> bool {
-        self.state.as_ref().is_none_or(|state| *state == job.state) && self.kind.is_none_or(|kind| kind == job.kind)
+        let of_customer = |key: Pubkey| job.customer.as_ref().is_some_and(|customer| *customer == key.to_hex());
+        self.state.as_ref().is_none_or(|state| *state == job.state)
+            && self.kind.is_none_or(|kind| kind == job.kind)
+            && self.customer.is_none_or(of_customer)
+            && self.provider.is_none_or(|key| job.is_by(&key.to_hex()))
     }
 }
 
@@ -44,7 +58,9 @@ pub fn run(config: &Config, args: &JobsArgs) -> anyhow::Result<()> {
         return watch::run(&store, board, args);
     }
     board.update(&store)?;
-    print(&board.sorted(|job| args.wants(job)), args)
+    let mut jobs = board.sorted(|job| args.wants(job));
+    jobs.truncate(args.limit.unwrap_or(usize::MAX));
+    print(&jobs, args)
 }
 
 fn print(jobs: &[&Job], args: &JobsArgs) -> anyhow::Result<()> {

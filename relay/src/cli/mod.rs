@@ -16,6 +16,7 @@ mod export;
 mod files;
 mod import;
 mod info;
+mod job;
 mod jobs;
 mod keys;
 mod linking;
@@ -96,6 +97,8 @@ enum Verb {
     Download(With<download::DownloadArgs>),
     /// Show the jobs and how they stand.
     Jobs(With<jobs::JobsArgs>),
+    /// Tell the whole story of one job.
+    Job(With<job::JobArgs>),
     /// Show the public key that the relay signs with.
     Keys(With<keys::KeysArgs>),
     /// Show what is stored, and whether a relay runs.
@@ -223,6 +226,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Upload(with) => upload::run(&config(with.source)?, with.args),
         Verb::Download(with) => download::run(&config(with.source)?, with.args),
         Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
+        Verb::Job(with) => job::run(&config(with.source)?, &with.args),
         Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
         Verb::Info(with) => info::run(&config(with.source)?),
         Verb::Monitor(with) => monitor::run(&config(with.source)?, &with.args),

@@ -48,6 +48,11 @@ pub struct LimitsConfig {
     pub event_burst_ip: u32,
     pub event_rate_pubkey: u32,
     pub event_burst_pubkey: u32,
+    /// Leading zero bits that the id of a job request must have (NIP-13), where that is more; 0: none.
+    pub job_min_pow: u8,
+    /// Job requests a minute.
+    pub job_rate_ip: u32,
+    pub job_burst_ip: u32,
     pub job_rate_pubkey: u32,
     pub job_burst_pubkey: u32,
     pub req_rate_ip: u32,
@@ -93,7 +98,10 @@ impl Default for LimitsConfig {
             event_burst_ip: 2_000,
             event_rate_pubkey: 50,
             event_burst_pubkey: 1_000,
-            job_rate_pubkey: 10,
+            job_min_pow: 0,
+            job_rate_ip: 1_200,
+            job_burst_ip: 1_000,
+            job_rate_pubkey: 600,
             job_burst_pubkey: 500,
             req_rate_ip: 50,
             req_burst_ip: 500,

@@ -36,6 +36,10 @@ pub struct MarketConfig {
     pub max_attempts: u32,
     /// Providers that may work on one job at a time.
     pub max_replicas: u32,
+    /// Whether authenticated clients without an advert get jobs of the kinds that they subscribe to.
+    pub walk_ins: bool,
+    /// When a plain request that no known provider serves is shown to everybody; 0: never.
+    pub open_after_s: u64,
     /// Slots of a provider that does not name them.
     pub slots: u32,
     pub max_slots: u32,
@@ -80,6 +84,8 @@ impl Default for MarketConfig {
             attempts: 5,
             max_attempts: 20,
             max_replicas: 8,
+            walk_ins: true,
+            open_after_s: 10,
             slots: 1,
             max_slots: 1_000,
             max_providers: 100_000,
@@ -94,6 +100,11 @@ impl Default for MarketConfig {
 }
 
 impl MarketConfig {
+    /// Whether the market is to know what clients listen for.
+    pub fn hears_walk_ins(&self) -> bool {
+        self.enabled && self.walk_ins
+    }
+
     pub(super) fn check(&self) -> anyhow::Result<()> {
         ensure!(self.attempts >= 1, "market.attempts must be 1 or more");
         ensure!(self.attempts <= self.max_attempts, "market.attempts must not be above market.max_attempts");

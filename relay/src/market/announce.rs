@@ -167,6 +167,8 @@ fn state(view: &JobView, now: Moment) -> Draft {
         tag("d", [hex(&view.job.0)]),
         tag("e", [hex(&view.job.0)]),
         tag("k", [view.kind.to_string()]),
+        tag("s", [view.status.as_str()]),
+        tag("P", [hex(&view.customer.0)]),
         tag("p", [hex(&view.customer.0)]),
     ];
     let held = view.leases.iter().map(|lease| lease.provider);

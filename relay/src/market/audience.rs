@@ -67,9 +67,9 @@ impl Audiences {
         self.requests.write().get_mut(job).is_some_and(|audience| audience.insert(viewer))
     }
 
-    /// Lets everybody see a request.
-    pub(super) fn open(&self, job: &EventId) {
-        self.requests.write().remove(job);
+    /// Lets everybody see a request. Who could before, if not everybody.
+    pub(super) fn open(&self, job: &EventId) -> Option<HashSet<Pubkey>> {
+        self.requests.write().remove(job)
     }
 
     /// Keeps a result from all but these keys.

@@ -70,7 +70,8 @@ impl Market {
     pub(super) fn advertise(&mut self, now: Moment, pubkey: &Pubkey, output: &mut Output) {
         let provider = provider_id(pubkey);
         let row = self.scheduler.state().providers().get(&provider);
-        let known = row.and_then(|row| Some((row.advert.as_ref()?, row.slots)));
+        let advertised = row.filter(|row| !row.walk_in);
+        let known = advertised.and_then(|row| Some((row.advert.as_ref()?, row.slots)));
         match self.catalogue.union(pubkey) {
             // The scheduler would find nothing new either.
             Some(union) if known == Some((&union, self.slots(&union))) => {}
@@ -85,6 +86,7 @@ impl Market {
             None => {}
         }
         self.greet(now, pubkey, output);
+        self.hear(now, pubkey, output);
     }
 
     /// Slots that count, under the operator's bounds of today.

@@ -28,6 +28,7 @@ mod stamp;
 mod subject;
 mod tag;
 mod uncommitted;
+mod walk_in;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use audience::Audiences;
 pub use clock::{MarketClock, Moment};
 pub use keys::{KeyError, MarketKeys};
 pub use presence::Presence;
+pub use walk_in::job_kinds;
 
 use crate::config::MarketConfig;
 use crate::metrics::MarketMeters;
@@ -67,6 +69,8 @@ pub struct Market {
     store: Arc<dyn Store>,
     audiences: Arc<Audiences>,
     presence: Presence,
+    /// Who has begun to listen for job kinds, and when that counts. Each has a connection here, so they are bounded.
+    hearings: BTreeSet<(u64, Pubkey)>,
     catalogue: Catalogue,
     /// Times of the newest state event of each job.
     stamps: Stamps,
@@ -86,7 +90,7 @@ pub struct Output {
     pub announcements: Vec<Announcement>,
     /// Requests to show to new leaseholders, once all of it is committed.
     pub deliveries: Vec<Delivery>,
-    /// Results to show to everybody, once all of it is committed.
+    /// Results and requests to show to everybody, once all of it is committed.
     pub releases: Vec<Release>,
 }
 
@@ -99,12 +103,12 @@ pub struct Delivery {
     pub to: Pubkey,
 }
 
-/// A result that was withheld is for everybody from now on.
+/// A result that was withheld, or a request that was leased to nobody, is for everybody from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
-    /// The result.
-    pub result: EventId,
-    /// Who could read it before: its author and the customer.
+    /// Which.
+    pub event: EventId,
+    /// Who could read it before: its author and the customer; the customer and whom the request names.
     pub told: Vec<Pubkey>,
 }
 
@@ -153,6 +157,7 @@ impl Market {
             keys,
             audiences,
             presence: Presence::default(),
+            hearings: BTreeSet::new(),
             catalogue: Catalogue::default(),
             stamps: Stamps::default(),
             uncommitted: Uncommitted::default(),
@@ -174,6 +179,7 @@ impl Market {
         self.presence = presence;
         for pubkey in self.presence.connected() {
             self.greet(now, &pubkey, &mut output);
+            self.hear(now, &pubkey, &mut output);
         }
         output
     }
@@ -240,6 +246,7 @@ impl Market {
         while let Some(provider) = self.catalogue.pop_expired(now.wall_s()) {
             self.advertise(now, &provider, &mut output);
         }
+        self.heed(now, &mut output);
         self.step_surely(now, Input::Tick, &mut output);
         output
     }
@@ -259,7 +266,8 @@ impl Market {
     pub fn next_deadline_ms(&self, now: impl Into<Moment>) -> Option<u64> {
         let now = self.moment(now.into());
         let expiry_ms = self.catalogue.next_expiry_s().map(|at_s| now.to_market_ms(at_s.saturating_mul(1_000)));
-        [self.scheduler.next_deadline_ms(), expiry_ms].into_iter().flatten().min()
+        let heard_ms = self.hearings.first().map(|(at_ms, _)| *at_ms);
+        [self.scheduler.next_deadline_ms(), expiry_ms, heard_ms].into_iter().flatten().min()
     }
 
     /// When the journal has grown far beyond the state: entries to replace it with. Ask last in a transaction, when
@@ -350,16 +358,25 @@ impl Market {
                 }
             }
             Fact::Ended { job, .. } => {
-                self.audiences.open(&EventId(job.0));
+                drop(self.audiences.open(&EventId(job.0)));
                 let row = self.scheduler.state().jobs().get(job);
                 for submission in row.into_iter().flat_map(|job| &job.submissions) {
                     let result = EventId(submission.result.0);
                     if let Some(told) = self.audiences.release(&result) {
-                        output.releases.push(Release { result, told: told.into_iter().collect() });
+                        output.releases.push(Release { event: result, told: told.into_iter().collect() });
                     }
                 }
             }
+            Fact::Opened { job } => {
+                let event = EventId(job.0);
+                if let Some(told) = self.audiences.open(&event) {
+                    output.releases.push(Release { event, told: told.into_iter().collect() });
+                }
+            }
             Fact::Advertised { .. }
+            | Fact::Listened { .. }
+            | Fact::Waited { .. }
+            | Fact::Believed { .. }
             | Fact::Unadvertised { .. }
             | Fact::Seen { .. }
             | Fact::Lapsed { .. }
@@ -512,6 +529,7 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
         attempts_max: config.max_attempts,
         // Whoever lowers the attempts alone means that.
         replicas_max: config.max_replicas.min(config.max_attempts),
+        open_after_ms: (config.open_after_s > 0).then(|| ms(config.open_after_s)),
         default_slots: config.slots,
         slots_max: config.max_slots,
         jobs_max: config.max_open_jobs,

@@ -26,15 +26,19 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
         return Ok(Asked::Elsewhere);
     }
     check_unused(&tags)?;
-    let (replicas, quorum, validate) = replication(&tags)?;
+    let adaptive = tags.named("validate").any(|method| method == ["adaptive"]);
+    let (replicas, quorum, validate) = replication(&tags, adaptive)?;
     let mut request = Request {
         replicas,
         quorum,
         validate,
+        adaptive,
         bid_msat: bid_msat(&tags)?,
         require: requirements(&tags)?,
         providers: providers(&tags)?,
         dispatch: dispatch(&tags, config.dispatch)?,
+        // Who knows our tags means them; who does not may be answered by providers who do not either.
+        may_open: tags.named("dispatch").chain(tags.named("require")).next().is_none(),
         attempts: tags.only_whole("attempts")?,
         deadline_ms: deadline_ms(&tags, event.expiration)?.map(|wall_ms| now.to_market_ms(wall_ms)),
         ..Request::new(event.kind)
@@ -127,8 +131,10 @@ fn check_unused(tags: &Tags) -> Result<(), Malformed> {
 }
 
 /// How many are to do the job, how many of them must agree, and on what.
-fn replication(tags: &Tags) -> Result<(u32, u32, Validation), Malformed> {
+fn replication(tags: &Tags, adaptive: bool) -> Result<(u32, u32, Validation), Malformed> {
     let (replicas, quorum) = match tags.only("replicas")? {
+        // Whoever is not trusted needs a second who agrees.
+        None if adaptive => (2, 2),
         None => (1, 1),
         Some([replicas]) => {
             let replicas: u32 = tag::whole("replicas", replicas)?;
@@ -151,6 +157,7 @@ fn validation(tags: &Tags, compares: bool) -> Result<Validation, Malformed> {
         let validation = match elements {
             [] => return Err(Malformed::new("validate", "needs a method")),
             [method, ..] if method.is_empty() => return Err(Malformed::new("validate", "needs a method")),
+            [method] if method == "adaptive" => continue,
             [method, ..] if method == "exact" => Validation::Exact,
             [method, tolerance @ ..] if method == "tolerance" => tolerances(tolerance)?,
             [method, ..] if compares => {

@@ -10,7 +10,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use quick_cache::sync::Cache;
 
 use crate::config::{LimitsConfig, Network};
-use crate::nostr::{Pubkey, kind};
+use crate::nostr::Pubkey;
 
 /// Keys remembered before the ones that are full again are dropped.
 const SHRINK_ABOVE: usize = 10_000;
@@ -23,6 +23,7 @@ const MUTE: Duration = Duration::from_secs(10);
 pub struct Rates {
     event_ip: Bucket<IpAddr>,
     event_pubkey: Bucket<Pubkey>,
+    job_ip: Bucket<IpAddr>,
     job_pubkey: Bucket<Pubkey>,
     req_ip: Bucket<IpAddr>,
     auth_ip: Bucket<IpAddr>,
@@ -44,7 +45,8 @@ impl Rates {
         Self {
             event_ip: Bucket::new(limits.event_rate_ip, limits.event_burst_ip),
             event_pubkey: Bucket::new(limits.event_rate_pubkey, limits.event_burst_pubkey),
-            job_pubkey: Bucket::new(limits.job_rate_pubkey, limits.job_burst_pubkey),
+            job_ip: Bucket::per_minute(limits.job_rate_ip, limits.job_burst_ip),
+            job_pubkey: Bucket::per_minute(limits.job_rate_pubkey, limits.job_burst_pubkey),
             req_ip: Bucket::new(limits.req_rate_ip, limits.req_burst_ip),
             auth_ip: Bucket::new(limits.auth_rate_ip, limits.auth_burst_ip),
             invalid_ip: Bucket::new(limits.invalid_rate_ip, limits.invalid_burst_ip),
@@ -78,10 +80,20 @@ impl Rates {
     }
 
     /// An event whose signature was good.
-    pub fn event_by(&self, ip: IpAddr, author: &Pubkey, event_kind: u16) -> bool {
-        self.is_exempt(ip)
-            || (self.event_pubkey.allows(*author)
-                && (!kind::is_job_request(event_kind) || self.job_pubkey.allows(*author)))
+    pub fn event_by(&self, ip: IpAddr, author: &Pubkey) -> bool {
+        self.is_exempt(ip) || self.event_pubkey.allows(*author)
+    }
+
+    /// A job request whose signature was good; `Err` says whose requests are too many.
+    pub fn job_by(&self, ip: IpAddr, customer: &Pubkey) -> Result<(), &'static str> {
+        if self.is_exempt(ip) {
+            return Ok(());
+        }
+        // The customer first: who asks too much under one key does not use up what his neighbours may ask.
+        if !self.job_pubkey.allows(*customer) {
+            return Err("you");
+        }
+        if self.job_ip.allows(client(ip)) { Ok(()) } else { Err("your address") }
     }
 
     pub fn req_from(&self, ip: IpAddr) -> bool {
@@ -118,9 +130,17 @@ pub fn client(ip: IpAddr) -> IpAddr {
 
 impl<K: Hash + Eq + Clone> Bucket<K> {
     fn new(per_second: u32, burst: u32) -> Self {
-        let Some(rate) = NonZeroU32::new(per_second) else { return Self(None) };
+        Self::with(per_second, burst, Quota::per_second)
+    }
+
+    fn per_minute(rate: u32, burst: u32) -> Self {
+        Self::with(rate, burst, Quota::per_minute)
+    }
+
+    fn with(rate: u32, burst: u32, quota: fn(NonZeroU32) -> Quota) -> Self {
+        let Some(rate) = NonZeroU32::new(rate) else { return Self(None) };
         let burst = NonZeroU32::new(burst).unwrap_or(rate);
-        Self(Some(RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))))
+        Self(Some(RateLimiter::keyed(quota(rate).allow_burst(burst))))
     }
 
     fn allows(&self, key: K) -> bool {
@@ -154,6 +174,24 @@ mod tests {
         assert!(rates.event_from(ip("10.0.0.1")));
         assert!(!rates.event_from(ip("10.0.0.1")));
         assert!(rates.event_from(ip("10.0.0.2")));
+    }
+
+    #[test]
+    fn a_customer_and_an_address_may_each_ask_for_so_many_jobs() {
+        let limits = LimitsConfig {
+            job_rate_pubkey: 1,
+            job_burst_pubkey: 2,
+            job_rate_ip: 1,
+            job_burst_ip: 3,
+            ..LimitsConfig::default()
+        };
+        let (rates, ip) = (Rates::new(&limits), |text: &str| text.parse().unwrap());
+        let (one, two) = (Pubkey([1; 32]), Pubkey([2; 32]));
+        let here = ip("10.0.0.1");
+        assert_eq!([(); 3].map(|()| rates.job_by(here, &one)), [Ok(()), Ok(()), Err("you")]);
+        assert_eq!([(); 2].map(|()| rates.job_by(here, &two)), [Ok(()), Err("your address")]);
+        assert_eq!(rates.job_by(ip("10.0.0.2"), &Pubkey([3; 32])), Ok(()));
+        assert!((0..10).all(|_| rates.job_by(ip("127.0.0.1"), &one).is_ok()));
     }
 
     #[test]

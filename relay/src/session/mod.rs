@@ -185,8 +185,13 @@ impl Session {
             self.rules.rates.invalid_from(self.ip);
             return Err(format!("invalid: {error}"));
         }
-        if !self.rules.rates.event_by(self.ip, &event.pubkey, event.kind) {
+        if !self.rules.rates.event_by(self.ip, &event.pubkey) {
             return Err("rate-limited: too many events by this author, slow down".to_owned());
+        }
+        if kind::is_job_request(event.kind)
+            && let Err(whose) = self.rules.rates.job_by(self.ip, &event.pubkey)
+        {
+            return Err(format!("rate-limited: too many job requests from {whose}, slow down"));
         }
         Ok(Admitted::New)
     }

@@ -1,11 +1,14 @@
 //! Performs what a session decides: the reading half of one connection, without its socket.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use mercato_scheduler::WALK_IN_KINDS_MAX;
+
 use crate::connection::Connection;
 use crate::live::Slot;
+use crate::market::job_kinds;
 use crate::negentropy::Desk;
 use crate::nostr::{Filter, Pubkey, message};
 use crate::policy::{Question, Source};
@@ -23,18 +26,30 @@ pub struct Reader<'a> {
     /// Ends every COUNT under way when the connection ends.
     counts: Cancelled,
     reconciliations: Desk,
+    /// The job kinds that the market was told of.
+    listens: Vec<u16>,
 }
 
 /// A subscription as the reading side keeps it.
 struct Subscription {
     slot: Slot,
     cancelled: Cancelled,
+    /// The job kinds that it is for.
+    kinds: Vec<u16>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(session: Session, connection: &'a Arc<Connection>, shared: &'a Arc<Shared>) -> Self {
         let (counts, reconciliations) = (Cancelled::default(), Desk::new(shared.exchanges.clone()));
-        Self { session, connection, shared, subscriptions: HashMap::new(), counts, reconciliations }
+        Self {
+            session,
+            connection,
+            shared,
+            subscriptions: HashMap::new(),
+            counts,
+            reconciliations,
+            listens: Vec::new(),
+        }
     }
 
     /// Does everything in order; the list is empty afterwards.
@@ -43,9 +58,15 @@ impl<'a> Reader<'a> {
             match action {
                 Action::Send(text) => self.connection.outbox.text(text),
                 Action::Publish(event) => self.shared.publish(self.connection, event).await,
-                Action::Subscribe { subscription, filters } => self.subscribe(subscription, filters).await,
+                Action::Subscribe { subscription, filters } => {
+                    self.subscribe(subscription, filters).await;
+                    self.tell_listens().await;
+                }
                 Action::Count { query, filters } => self.count(query, filters).await,
-                Action::Unsubscribe { subscription } => self.unsubscribe(&subscription),
+                Action::Unsubscribe { subscription } => {
+                    self.unsubscribe(&subscription);
+                    self.tell_listens().await;
+                }
                 Action::Authenticate(pubkey) => self.authenticate(pubkey).await,
                 Action::NegOpen { subscription, filter, message } => {
                     self.reconcile(subscription, filter, message).await;
@@ -68,12 +89,13 @@ impl<'a> Reader<'a> {
             return;
         }
         let prefix: Arc<str> = message::event_prefix(&subscription).into();
+        let kinds = if self.shared.config.market.hears_walk_ins() { job_kinds(&filters) } else { Vec::new() };
         let filters: Arc<[Filter]> = filters.into();
         let (slot, sequence) = self.shared.live.subscribe(self.connection, prefix.clone(), filters.clone());
         let cancelled = Cancelled::default();
         let req = Req::new(subscription.clone(), prefix, filters, sequence, cancelled.clone());
         self.shared.queries.submit(self.connection, Box::new(req));
-        self.subscriptions.insert(subscription, Subscription { slot, cancelled });
+        self.subscriptions.insert(subscription, Subscription { slot, cancelled, kinds });
         self.connection.subscriptions.store(self.subscriptions.len(), Ordering::Relaxed);
     }
 
@@ -120,7 +142,33 @@ impl<'a> Reader<'a> {
     async fn authenticate(&self, pubkey: Pubkey) {
         if self.connection.authenticate(pubkey) {
             self.shared.writer.send(Command::Connected(pubkey)).await;
+            if !self.listens.is_empty() {
+                self.tell_listens_of(pubkey).await;
+            }
         }
+    }
+
+    /// Tells the market what this client listens for, if that has changed: who works without an advert is found by it.
+    async fn tell_listens(&mut self) {
+        let mut kinds = BTreeSet::new();
+        for kind in self.subscriptions.values().flat_map(|subscription| &subscription.kinds) {
+            // One more than counts says that there are too many.
+            if kinds.len() <= WALK_IN_KINDS_MAX {
+                kinds.insert(*kind);
+            }
+        }
+        if kinds.iter().eq(&self.listens) {
+            return;
+        }
+        self.listens = kinds.into_iter().collect();
+        for pubkey in self.connection.keys() {
+            self.tell_listens_of(pubkey).await;
+        }
+    }
+
+    async fn tell_listens_of(&self, pubkey: Pubkey) {
+        let (connection, kinds) = (self.connection.id, self.listens.clone());
+        self.shared.writer.send(Command::Listening { pubkey, connection, kinds }).await;
     }
 
     /// Takes everything back that the connection left in the relay.
@@ -130,7 +178,11 @@ impl<'a> Reader<'a> {
             subscription.cancelled.set();
             self.shared.live.unsubscribe(subscription.slot);
         }
+        let listened = !std::mem::take(&mut self.listens).is_empty();
         for pubkey in self.connection.keys() {
+            if listened {
+                self.tell_listens_of(pubkey).await;
+            }
             self.shared.writer.send(Command::Disconnected(pubkey)).await;
         }
     }

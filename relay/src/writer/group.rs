@@ -58,6 +58,11 @@ impl Open<'_> {
                     self.keep_output(seat.market.on_connected(seat.clock.now(), &pubkey));
                 }
             }
+            Command::Listening { pubkey, connection, kinds } => {
+                if let Some(seat) = market {
+                    self.keep_output(seat.market.on_listening(seat.clock.now(), &pubkey, connection, kinds));
+                }
+            }
             Command::Disconnected(pubkey) => {
                 if let Some(seat) = market {
                     self.keep_output(seat.market.on_disconnected(seat.clock.now(), &pubkey));
@@ -75,7 +80,7 @@ impl Open<'_> {
                 // A leaseholder found at once is in the audience already.
                 output.deliveries.retain(|delivery| delivery.job != id);
                 // The result that decided its job was never withheld from anybody.
-                output.releases.retain(|release| release.result != id);
+                output.releases.retain(|release| release.event != id);
                 self.keep(event);
                 self.keep_output(output);
                 Ok("")
@@ -137,7 +142,7 @@ impl Open<'_> {
         }
         for release in output.releases {
             let sequence = self.txn.next_sequence();
-            self.group.deliveries.push(Handed { id: release.result, reach: Reach::Others(release.told), sequence });
+            self.group.deliveries.push(Handed { id: release.event, reach: Reach::Others(release.told), sequence });
         }
         for entry in &output.journal {
             self.note(|txn| txn.append_journal(entry));

@@ -266,6 +266,9 @@ impl Writer {
         let seat = self.market.as_mut()?;
         match command {
             Command::Connected(pubkey) => Some(seat.market.on_connected(seat.clock.now(), pubkey)),
+            Command::Listening { pubkey, connection, kinds } => {
+                Some(seat.market.on_listening(seat.clock.now(), pubkey, *connection, kinds.clone()))
+            }
             Command::Disconnected(pubkey) => Some(seat.market.on_disconnected(seat.clock.now(), pubkey)),
             Command::Publish { .. }
             | Command::Import { .. }

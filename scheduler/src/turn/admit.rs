@@ -65,6 +65,7 @@ impl Terms {
             // Each replica more may need an attempt more.
             attempts: wish_attempts.min(config.attempts_max).max(request.replicas),
             deadline_ms: wish(request.deadline_ms, default_ms, latest_ms),
+            open_at_ms: config.open_after_ms.filter(|_| request.opens()).map(|ms| now_ms.saturating_add(ms)),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::effect::End;
 use crate::id::JobId;
 use crate::job::{Deadline, Due};
 use crate::lease::Reason;
+use crate::matching::is_served;
 use crate::record::Fact;
 
 /// Deadlines of one sort handled in one step; those left are due at once again.
@@ -36,7 +37,9 @@ impl Turn<'_> {
             return self.expire_whole(id, deadline);
         };
         match deadline {
-            Deadline::Job | Deadline::Rest | Deadline::Bill => panic!("this deadline of {id:?} is not a lease's"),
+            Deadline::Job | Deadline::Rest | Deadline::Bill | Deadline::Open => {
+                panic!("this deadline of {id:?} is not a lease's")
+            }
             Deadline::Grace => self.fail_attempt(id, lease, Reason::Disconnected),
             Deadline::Accept => self.fail_attempt(id, lease, Reason::AcceptTimeout),
             Deadline::Run => self.fail_attempt(id, lease, Reason::RunTimeout),
@@ -55,6 +58,7 @@ impl Turn<'_> {
         match deadline {
             Deadline::Bill => self.go_unpaid(id),
             Deadline::Job => self.end_without_result(id, End::Expired, &Reason::Expired),
+            Deadline::Open => self.open_unless_known(id),
             Deadline::Rest => {
                 self.record(Fact::Woke { job: id });
                 self.touched.insert(id);
@@ -69,6 +73,24 @@ impl Turn<'_> {
                 panic!("this deadline of {id:?} is a lease's")
             }
         }
+    }
+
+    /// Nobody has had a lease on the job so far. If somebody is known who serves its kind, it waits as long again.
+    fn open_unless_known(&mut self, id: JobId) {
+        let Some(job) = self.state.jobs.get(&id) else {
+            return;
+        };
+        if is_served(self.state, job) {
+            let waited_ms = self.now_ms.saturating_sub(job.arrived_ms).max(1);
+            return self.record(Fact::Waited { job: id, open_at_ms: self.now_ms.saturating_add(waited_ms) });
+        }
+        self.open(id);
+    }
+
+    /// Everybody may answer from now on.
+    pub(super) fn open(&mut self, id: JobId) {
+        self.record(Fact::Opened { job: id });
+        self.touched.insert(id);
     }
 
     fn lapse_providers(&mut self) {

@@ -1,7 +1,7 @@
 //! Providers come and go.
 
 use super::Turn;
-use crate::advert::Advert;
+use crate::advert::{Advert, WALK_IN_KINDS_MAX};
 use crate::id::ProviderId;
 use crate::provider::Presence;
 use crate::record::Fact;
@@ -16,7 +16,7 @@ impl Turn<'_> {
         self.make_room_for(provider)?;
         let slots = advert.slots.unwrap_or(self.config.default_slots).min(self.config.slots_max);
         let row = self.state.providers.get(&provider);
-        if row.is_none_or(|row| row.advert.as_ref() != Some(&advert) || row.slots != slots) {
+        if row.is_none_or(|row| row.advert.as_ref() != Some(&advert) || row.slots != slots || row.walk_in) {
             self.record(Fact::Advertised { provider, advert, slots });
             self.wake_for(provider);
         }
@@ -24,7 +24,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn unadvertise(&mut self, provider: ProviderId) {
-        if self.state.providers.get(&provider).is_some_and(|row| row.advert.is_some()) {
+        if self.state.providers.get(&provider).is_some_and(|row| row.advert.is_some() && !row.walk_in) {
             self.record(Fact::Unadvertised { provider });
             self.forget_if_blank(provider);
         }
@@ -55,6 +55,26 @@ impl Turn<'_> {
         self.make_room_for(provider)?;
         self.gaining(provider, |turn| turn.record(Fact::CameOnline { provider }));
         self.touch_leases_of(provider);
+        Ok(())
+    }
+
+    /// A connected provider offers what it listens for, unless it advertises.
+    pub(super) fn listen(&mut self, provider: ProviderId, mut kinds: Vec<u16>) -> Result<(), Refusal> {
+        kinds.sort_unstable();
+        kinds.dedup();
+        if kinds.len() > WALK_IN_KINDS_MAX {
+            kinds.clear();
+        }
+        let row = self.state.providers.get(&provider);
+        let own = row.and_then(|row| row.advert.as_ref());
+        let known = own.into_iter().flat_map(|advert| &advert.kinds).map(|offer| offer.kind);
+        if row.is_some_and(|row| row.advert.is_some() && !row.walk_in) || known.eq(kinds.iter().copied()) {
+            return Ok(());
+        }
+        self.come_online(provider)?;
+        let slots = self.config.default_slots;
+        self.record(Fact::Listened { provider, kinds, slots });
+        self.wake_for(provider);
         Ok(())
     }
 

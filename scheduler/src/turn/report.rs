@@ -1,6 +1,7 @@
 //! Providers and customers speak about a job.
 
 use super::Turn;
+use crate::adaptive::{is_audited, is_trusted};
 use crate::effect::End;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::input::Feedback;
@@ -22,6 +23,10 @@ impl Turn<'_> {
         let job = self.known(id)?;
         match job.request.dispatch {
             Dispatch::Open => return Ok(()),
+            Dispatch::Leased if job.is_claimable_by(provider) => {
+                self.open(id);
+                return Ok(());
+            }
             Dispatch::Leased => {}
         }
         let lease = match job.standing(provider) {
@@ -70,9 +75,10 @@ impl Turn<'_> {
         (result, kind, answer): (ResultId, u16, Answer),
     ) -> Result<(), Refusal> {
         let job = self.known(id)?;
+        let claims = job.is_claimable_by(provider);
         match job.request.dispatch {
-            Dispatch::Open => {}
-            Dispatch::Leased => held_lease(job, provider, named)?,
+            Dispatch::Leased if !claims => held_lease(job, provider, named)?,
+            Dispatch::Leased | Dispatch::Open => {}
         }
         right_kind(job, kind)?;
         if job.submissions.iter().any(|submission| submission.result == result) {
@@ -81,6 +87,8 @@ impl Turn<'_> {
         match (job.end(), job.request.dispatch) {
             (Some(end), Dispatch::Leased) => return Err(Refusal::AlreadyEnded { end: end.clone() }),
             (Some(_), Dispatch::Open) => return Ok(()),
+            // Everybody may speak; whom the customer wants to hear ends the job.
+            (None, Dispatch::Open) if !job.admits(provider) => return Ok(()),
             (None, Dispatch::Leased | Dispatch::Open) => {}
         }
         if matches!(job.standing(provider), Standing::Delivered(_)) {
@@ -92,10 +100,27 @@ impl Turn<'_> {
         }
         let answer = if compares { answer } else { Answer::Unread };
         let late = matches!(job.standing(provider), Standing::Past(_));
+        if claims {
+            self.open(id);
+        }
         self.gaining(provider, |turn| turn.record(Fact::Submitted { job: id, provider, result, answer }));
         self.touched.insert(id);
+        self.weigh(id);
         self.count_votes(id, late);
         Ok(())
+    }
+
+    /// Whether the first result of an adaptive job is enough, which depends on its provider.
+    fn weigh(&mut self, id: JobId) {
+        let Some(job) = self.state.jobs.get(&id).filter(|job| job.request.adaptive) else {
+            return;
+        };
+        let Some(first) = job.submissions.first() else {
+            return;
+        };
+        let streak = self.state.providers.get(&first.provider).map_or(0, |row| row.streak);
+        let enough = is_trusted(streak) && !is_audited(id, first.attempt, streak);
+        self.record(Fact::Believed { job: id, enough });
     }
 
     /// Ends the job if a quorum agrees on a result; else others go on.

@@ -65,6 +65,7 @@ pub fn config() -> Config {
         seen_resolution_ms: 30,
         attempts_default: 3,
         attempts_max: 8,
+        open_after_ms: Some(20),
         ended_retention_ms: 500,
         ..Config::default()
     }

@@ -195,7 +195,15 @@ fn a_request_may_set_its_times_within_bounds() {
     };
     bench.ask(1, wishes);
     let terms = bench.scheduler.state().jobs()[&job(1)].terms;
-    let expected = Terms { accept_ms: 3, run_ms: 500, pay_ms: 70, heartbeat_ms: None, attempts: 8, deadline_ms: 2_000 };
+    let expected = Terms {
+        accept_ms: 3,
+        run_ms: 500,
+        pay_ms: 70,
+        heartbeat_ms: None,
+        attempts: 8,
+        deadline_ms: 2_000,
+        open_at_ms: None,
+    };
     assert_eq!(terms, expected);
 }
 

@@ -1,5 +1,6 @@
 //! The rules, one test for each claim.
 
+mod adaptive;
 mod backup;
 mod bench;
 mod bound;
@@ -18,3 +19,4 @@ mod reputation;
 mod retry;
 mod twin;
 mod votes;
+mod walk_in;

@@ -70,9 +70,11 @@ fn any_request() -> impl Strategy<Value = Request> {
             require,
             providers,
             dispatch,
+            may_open: attempts.is_none(),
             replicas,
             quorum,
             validate,
+            adaptive: bid_msat.is_some_and(|bid| bid > 1) && quorum > 1,
             accept_timeout_ms: accept,
             run_timeout_ms: run,
             pay_timeout_ms: pay,
@@ -127,6 +129,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => any_provider().prop_map(|provider| Input::Seen { provider }),
         4 => any_provider().prop_map(|provider| Input::Online { provider }),
         1 => any_provider().prop_map(|provider| Input::Offline { provider }),
+        2 => (any_provider(), vec(any_kind(), 0..3)).prop_map(|(provider, kinds)| Input::Listen { provider, kinds }),
         6 => (any_job(), 0..3u8, any_request())
             .prop_map(|(job, n, request)| Input::Request { job, customer: customer(n), request }),
         12 => (any_job(), any_provider(), lease(), any_feedback())

@@ -128,7 +128,7 @@ impl Observer {
             }
             // The ledger judges money.
             Input::Quoted { .. } | Input::Claimed { .. } | Input::Confirmed { .. } => {}
-            Input::Cancel { .. } | Input::Restarted | Input::Tick => {}
+            Input::Listen { .. } | Input::Cancel { .. } | Input::Restarted | Input::Tick => {}
         }
         Ok(())
     }

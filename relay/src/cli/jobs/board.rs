@@ -59,6 +59,16 @@ impl Board {
         Ok(Some(job))
     }
 
+    /// A job by its id.
+    pub fn get(&self, id: &str) -> Option<&Job> {
+        self.jobs.get(id)
+    }
+
+    /// Every id, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.jobs.keys().map(String::as_str)
+    }
+
     /// Those that `wanted` names: the unfinished, newest first, then the ended, last ended first.
     pub fn sorted(&self, wanted: impl Fn(&Job) -> bool) -> Vec<&Job> {
         let mut jobs: Vec<&Job> = self.jobs.values().filter(|job| wanted(job)).collect();

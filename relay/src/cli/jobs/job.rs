@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::nostr::{Event, EventId, Pubkey};
 
 /// Every state, in the order of a job's life.
-pub const STATES: [&str; 12] = [
+pub const STATES: [&str; 13] = [
+    "blocked",
     "queued",
     "open",
     "leased",
@@ -30,6 +31,9 @@ pub struct Job {
     pub customer: Option<String>,
     /// Who has the lease, or had it when the job ended.
     pub provider: Option<String>,
+    /// Everybody who holds a lease, or the provider.
+    #[serde(skip)]
+    pub parties: Vec<String>,
     pub attempt: u32,
     pub lease: Option<u64>,
     /// When the lease ends.
@@ -53,6 +57,8 @@ impl Job {
             let tag = tags.iter().find(|tag| tag.first().is_some_and(|first| first == name))?;
             tag.get(1).map(String::as_str)
         };
+        let parties =
+            tags.iter().filter(|tag| tag.first().is_some_and(|first| first == "p")).filter_map(|tag| tag.get(1));
         let owned = |name| tag(name).map(str::to_owned);
         let number = |name| tag(name).and_then(|value| value.parse().ok());
         Some(Self {
@@ -61,6 +67,7 @@ impl Job {
             state: owned("status")?,
             customer: owned("customer"),
             provider: owned("provider"),
+            parties: parties.cloned().collect(),
             attempt: tag("attempt").and_then(|value| value.parse().ok()).unwrap_or(0),
             lease: number("lease"),
             lease_deadline: number("lease_deadline"),
@@ -75,6 +82,12 @@ impl Job {
     /// Whether nothing more will happen to it.
     pub fn is_final(&self) -> bool {
         matches!(self.state.as_str(), "succeeded" | "failed" | "cancelled" | "expired" | "settled" | "unpaid")
+    }
+
+    /// Whether this key holds a lease on it, or did when it ended.
+    pub fn is_by(&self, provider: &str) -> bool {
+        self.provider.as_deref() == Some(provider)
+            || self.customer.as_deref() != Some(provider) && self.parties.iter().any(|party| party == provider)
     }
 
     pub fn provider_key(&self) -> Option<Pubkey> {

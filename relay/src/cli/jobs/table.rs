@@ -96,6 +96,7 @@ mod tests {
             state: state.to_owned(),
             customer: None,
             provider: provider.map(str::to_owned),
+            parties: Vec::new(),
             attempt: u32::from(provider.is_some()),
             lease: provider.map(|_| 7),
             lease_deadline: provider.map(|_| 160),

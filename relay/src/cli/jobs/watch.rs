@@ -50,7 +50,8 @@ async fn watch(store: &RocksStore, mut board: Board, args: &JobsArgs) -> anyhow:
 
 /// The lines that fit.
 fn frame(board: &Board, size: Size, args: &JobsArgs) -> Vec<String> {
-    let jobs = board.sorted(|job| args.wants(job));
+    let mut jobs = board.sorted(|job| args.wants(job));
+    jobs.truncate(args.limit.unwrap_or(usize::MAX));
     // A line for the summary, one empty, one for the headings, and one for what does not fit.
     let shown = jobs.len().min(size.rows.saturating_sub(4));
     let mut lines = vec![cut(&format!("jobs: {}", board.summary()), size.columns), String::new()];
