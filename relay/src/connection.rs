@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
 use crate::control::Peer;
-use crate::nostr::Pubkey;
+use crate::nostr::{Pubkey, message};
 use crate::outbox::Outbox;
 use crate::query::Lane;
 
@@ -31,6 +31,8 @@ pub struct Connection {
     since: Instant,
     pub traffic: Traffic,
     authenticated: RwLock<Vec<Pubkey>>,
+    /// What it would have to sign, while nobody has told it.
+    challenge: Mutex<Option<String>>,
 }
 
 impl Connection {
@@ -45,6 +47,23 @@ impl Connection {
             since: Instant::now(),
             traffic: Traffic::default(),
             authenticated: RwLock::default(),
+            challenge: Mutex::default(),
+        }
+    }
+
+    /// For a client that is not greeted with its challenge.
+    pub fn unchallenged(mut self, challenge: String) -> Self {
+        self.challenge = Mutex::new(Some(challenge));
+        self
+    }
+
+    /// Who is told by a policy to authenticate must have been given something to sign. That the session may have given it
+    /// the same by then does no harm.
+    pub fn challenge_for(&self, refusal: &str) {
+        if refusal.starts_with("auth-required:")
+            && let Some(challenge) = self.challenge.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            self.outbox.text(message::auth(&challenge));
         }
     }
 

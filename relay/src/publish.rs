@@ -50,7 +50,10 @@ impl Shared {
 async fn settle(writer: &WriterHandle, connection: &Arc<Connection>, event: Box<Event>, verdict: Verdict) {
     match verdict {
         Verdict::Accept => store(writer, connection, event).await,
-        Verdict::Reject(text) => connection.outbox.text(message::ok(&event.id, false, &text)),
+        Verdict::Reject(text) => {
+            connection.challenge_for(&text);
+            connection.outbox.text(message::ok(&event.id, false, &text));
+        }
         Verdict::Shadow(text) => connection.outbox.text(message::ok(&event.id, true, &text)),
     }
 }

@@ -365,10 +365,12 @@ impl Shared {
     {
         let Ok(challenge) = challenge() else { return };
         let address = admitted.address;
-        let session = Session::new(self.rules.load_full(), address.ip(), upgrade.host, challenge);
+        let rules = self.rules.load_full();
+        let (greets, max_outbound_bytes) = (rules.auth.greet, rules.limits.max_outbound_bytes);
+        let session = Session::new(rules, address.ip(), upgrade.host, challenge.clone());
         let id = self.connections.next_id();
-        let connection = Connection::new(id, address, self.rules().limits.max_outbound_bytes);
-        let connection = Arc::new(connection.compressing(upgrade.agreed.is_some()));
+        let connection = Connection::new(id, address, max_outbound_bytes).compressing(upgrade.agreed.is_some());
+        let connection = Arc::new(if greets { connection } else { connection.unchallenged(challenge) });
         self.connections.enter(&connection);
         websocket::serve(stream, early, upgrade.agreed, session, connection, self.clone()).await;
         self.connections.leave(id);

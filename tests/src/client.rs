@@ -52,6 +52,16 @@ impl Client {
         Self::open_ungreeted(port, TcpSocket::new_v4()?).await
     }
 
+    /// Takes the challenge that comes with a refusal where nobody is greeted.
+    pub async fn challenged(&mut self) -> anyhow::Result<()> {
+        let challenge = |said: &Said| match said {
+            Said::Auth(challenge) => Some(challenge.clone()),
+            _ => None,
+        };
+        self.challenge = self.find("a challenge", challenge).await?;
+        Ok(())
+    }
+
     /// Connects with little room for what is not read yet, so that not reading is felt on the other side soon.
     pub async fn connect_narrow(relay: &Relay) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;

@@ -281,6 +281,25 @@ async fn a_read_plugin_decides_which_questions_are_answered() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn whom_a_plugin_tells_to_authenticate_gets_the_challenge_where_nobody_is_greeted() -> anyhow::Result<()> {
+    let puppet = script("puppet.mjs");
+    let settings = Relay::settings().set("plugins.write", puppet.display()).set("plugins.read", puppet.display());
+    let relay = settings.set("access.greet", false).start()?;
+    let keys = Keys::generate();
+    let mut writes = Client::connect_ungreeted(relay.port()).await?;
+    let text = writes.refused(&Draft::note("reject auth-required: members only").sign(&keys), "auth-required").await?;
+    assert_eq!(text, "auth-required: members only");
+    writes.challenged().await?;
+    writes.authenticate(&keys).await?;
+    let mut reads = Client::connect_ungreeted(relay.port()).await?;
+    reads.request("s", &[json!({"#x": ["reject auth-required: members only"]})]).await?;
+    assert_eq!(reads.closed("s").await?, "auth-required: members only");
+    reads.challenged().await?;
+    reads.authenticate(&keys).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn plugins_end_with_the_relay_however_it_ends() -> anyhow::Result<()> {
     for stops_well in [true, false] {
         let mut relay = puppet().start()?;

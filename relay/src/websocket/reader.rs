@@ -85,6 +85,7 @@ impl<'a> Reader<'a> {
         let source = Source::client(self.connection, None);
         if let Err(text) = self.shared.policies.admit_query(&question, &source).await {
             self.session.on_ended(&subscription);
+            self.connection.challenge_for(&text);
             self.connection.outbox.text(message::closed(&subscription, &text));
             return;
         }
@@ -108,6 +109,7 @@ impl<'a> Reader<'a> {
             Err(text) => Some(text),
         };
         if let Some(text) = refusal {
+            self.connection.challenge_for(&text);
             self.connection.outbox.text(message::closed(&query, &text));
             return;
         }
