@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use market_world::{START_S, World, pubkey, someone, value};
 use mercato::config::MarketConfig;
-use mercato::market::{Market, MarketKeys, journal};
+use mercato::market::{
+    Market, MarketKeys,
+    journal::{self, Entry},
+};
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::store::memory::MemoryStore;
 use mercato::store::{Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
@@ -136,10 +139,18 @@ fn result(world: &World, who: usize, job: EventId, nonce: Vec<String>) -> Event 
     world.sign(PROVIDERS[who], kind, [tags!["e", job], vec![nonce]].concat())
 }
 
+/// What an entry says about the state; `None`: it is about the tape.
+fn record(entry: &[u8]) -> Option<mercato_scheduler::Record> {
+    match journal::decode(entry).unwrap() {
+        Entry::Record(record) => Some(record),
+        Entry::Tape(_) => None,
+    }
+}
+
 /// The state that the stored journal alone adds up to.
 fn folded(world: &World) -> State {
     let journal = world.store.journal().unwrap();
-    let records = journal.iter().map(|entry| journal::decode(entry).unwrap());
+    let records = journal.iter().filter_map(|entry| record(entry));
     let config = world.market.scheduler().config().clone();
     Scheduler::restore(config, records).unwrap().state().clone()
 }
@@ -262,7 +273,7 @@ fn a_long_journal_is_replaced_by_the_state_it_adds_up_to() {
         }
     }
     assert_eq!(replaced, 2, "of 20000 entries");
-    let records = journal.iter().map(|entry| journal::decode(entry).unwrap());
+    let records = journal.iter().filter_map(|entry| record(entry));
     let config = world.market.scheduler().config().clone();
     let restored = Scheduler::restore(config, records).unwrap();
     assert_eq!(restored.state(), world.market.scheduler().state());

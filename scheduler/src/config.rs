@@ -1,6 +1,7 @@
 //! What the operator decides: times and bounds.
 
 use crate::reputation::HALF_LIFE_MS;
+use serde::{Deserialize, Serialize};
 
 const SECOND: u64 = 1_000;
 
@@ -8,7 +9,7 @@ const SECOND: u64 = 1_000;
 ///
 /// A change takes effect for what comes after it: records carry what was decided, so a replay under another
 /// configuration gives the same state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// How long a leaseholder may take to say anything, when the request does not say.
     pub accept_timeout_ms: u64,

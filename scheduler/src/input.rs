@@ -5,9 +5,10 @@ use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::money::Marks;
 use crate::request::Request;
 use crate::validation::Answer;
+use serde::{Deserialize, Serialize};
 
 /// What a provider says about a job it works on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Feedback {
     /// It has begun, or is still at it.
     Processing,
@@ -28,7 +29,7 @@ pub enum Feedback {
 }
 
 /// One thing that happened outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// A provider published an advert; it replaces the one before. An advert may be old: it is no sign of life.
     Advertise {

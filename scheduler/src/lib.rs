@@ -45,6 +45,7 @@
 //! | `quantile` | how long runs take, and what is expected of the next |
 //! | `backoff` | how long a job rests after a lease that failed |
 //! | `wake` | which waiting jobs deserve another look |
+//! | `tape` | what the scheduler was told, played again |
 //! | `check` | the invariants |
 //! | `input`, `record`, `effect`, `refusal` | what goes in and comes out |
 //! | `job`, `lease`, `provider`, `customer`, `request`, `advert`, `id`, `config` | the nouns |
@@ -85,6 +86,7 @@ mod request;
 mod scheduler;
 mod state;
 mod supply;
+pub mod tape;
 mod turn;
 mod validation;
 mod wake;

@@ -138,8 +138,8 @@ impl Scheduler {
         self.state.jobs.get(&job).map(|job| job.view())
     }
 
-    /// Whether queued jobs wait for another look in the next step.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Whether no job waits for another look in the next step.
+    pub fn is_settled(&self) -> bool {
         self.wakes.is_empty()
     }
 }

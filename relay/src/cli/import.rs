@@ -3,7 +3,7 @@
 //! `read` cuts the input into batches, `check` has every core parse and verify them, and here they are stored in the
 //! order of the input.
 
-mod check;
+pub(super) mod check;
 mod judge;
 pub(super) mod read;
 mod tally;

@@ -3,6 +3,7 @@
 //! Verbs that only read open the store as a secondary, so they work beside a running relay and without one alike
 //! (`storage`). Verbs that write go through the relay where one runs, else straight to the store (`writing`).
 
+mod audit;
 mod backup;
 mod bench;
 mod check;
@@ -99,6 +100,8 @@ enum Verb {
     Jobs(With<jobs::JobsArgs>),
     /// Tell the whole story of one job.
     Job(With<job::JobArgs>),
+    /// Play the tape of a relay, and hold its leases against what comes out.
+    Audit(With<audit::AuditArgs>),
     /// Show the public key that the relay signs with.
     Keys(With<keys::KeysArgs>),
     /// Show what is stored, and whether a relay runs.
@@ -227,6 +230,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Download(with) => download::run(&config(with.source)?, with.args),
         Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
         Verb::Job(with) => job::run(&config(with.source)?, &with.args),
+        Verb::Audit(with) => audit::run(&config(with.source)?, &with.args),
         Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
         Verb::Info(with) => info::run(&config(with.source)?),
         Verb::Monitor(with) => monitor::run(&config(with.source)?, &with.args),

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct MarketConfig {
     pub enabled: bool,
+    /// Whether all that the scheduler is told is published, so that anybody can audit the leases.
+    pub tape: bool,
     /// Dispatch of requests that do not say: `leased` or `open`.
     pub dispatch: Dispatch,
     pub accept_timeout_s: u64,
@@ -66,6 +68,7 @@ impl Default for MarketConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            tape: true,
             dispatch: Dispatch::Leased,
             accept_timeout_s: 10,
             run_timeout_s: 600,

@@ -6,6 +6,7 @@ use mercato_scheduler::{
 
 use super::MarketKeys;
 use super::clock::Moment;
+use super::tape::Head;
 use crate::nostr::{Event, kind};
 
 /// NIP-32 namespace of verdicts on results.
@@ -39,9 +40,9 @@ impl Announcement {
     }
 }
 
-/// The event that tells of `effect`. `request` is the job's request as JSON, for a lease. Deadlines are told by the wall
+/// The event that tells of `effect`. `request` is the job's request as JSON, and `snapshot` the tape's head before, for a lease. Deadlines are told by the wall
 /// clock of `now`.
-pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
+pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, now: Moment) -> Draft {
     match effect {
         Effect::AnnounceLease {
             job,
@@ -69,6 +70,7 @@ pub fn draft(effect: &Effect, request: Option<&str>, now: Moment) -> Draft {
             tags.extend(request.map(|request| tag("request", [request])));
             tags.push(tag("why", why.iter().flat_map(|(term, value)| [(*term).to_owned(), value.to_string()])));
             tags.push(tag("seed", [format!("{seed:016x}")]));
+            tags.extend(snapshot.map(|head| tag("snapshot", [hex(head)])));
             Draft { kind: kind::JOB_FEEDBACK, tags, content: String::new() }
         }
         Effect::AnnounceWithdrawal { job, customer, provider, lease, attempt, reason } => {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use secp256k1::Keypair;
+use sha2::{Digest, Sha256};
 
 use super::signer::Signer;
 use crate::nostr::{Event, Pubkey, hex};
@@ -82,6 +83,12 @@ impl MarketKeys {
     /// `self` of NIP-11: the author of leases and job states.
     pub fn public(&self) -> Pubkey {
         Pubkey(self.relay.pair().x_only_public_key().0.to_byte_array())
+    }
+
+    /// What nobody else can know, a different one for each place of a tape: `sha256` of a name, the secret and the place.
+    pub fn salt(&self, head: &[u8; 32], number: u64) -> [u8; 32] {
+        let hash = Sha256::new().chain_update("mercato tape salt").chain_update(self.relay.pair().to_secret_bytes());
+        hash.chain_update(head).chain_update(number.to_le_bytes()).finalize().into()
     }
 
     /// Signs an event as the relay.

@@ -12,6 +12,7 @@ mod advert;
 mod announce;
 mod answer;
 mod audience;
+mod audit;
 mod catalogue;
 mod clock;
 mod feedback;
@@ -27,18 +28,21 @@ mod signer;
 mod stamp;
 mod subject;
 mod tag;
+mod tape;
 mod uncommitted;
 mod walk_in;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use mercato_scheduler::tape::Line;
 use mercato_scheduler::{
     Config, CustomerId, Dispatch, Effect, Fact, Input, Job, JobId, ProviderId, Refusal, RestoreError, Scheduler,
 };
 
 pub use announce::Announcement;
 pub use audience::Audiences;
+pub use audit::{Audit, Report};
 pub use clock::{MarketClock, Moment};
 pub use keys::{KeyError, MarketKeys};
 pub use presence::Presence;
@@ -49,8 +53,9 @@ use crate::metrics::MarketMeters;
 use crate::nostr::{Event, EventId, Pubkey};
 use crate::store::{Store, StoreError};
 use catalogue::Catalogue;
-use journal::EntryError;
+use journal::{Entry, EntryError};
 use stamp::Stamps;
+use tape::{Note, Tape};
 use uncommitted::Uncommitted;
 
 /// The journal is replaced only when it has more entries than this.
@@ -76,6 +81,8 @@ pub struct Market {
     stamps: Stamps,
     /// Requests that the store does not show yet.
     uncommitted: Uncommitted,
+    /// What the scheduler was told, for everybody; `None`: the operator keeps no tape.
+    tape: Option<Tape>,
     /// Entries in the store's journal once everything given out is committed.
     journal_entries: usize,
     meters: MarketMeters,
@@ -148,7 +155,7 @@ impl Market {
         now: impl Into<Moment>,
         store: Arc<dyn Store>,
     ) -> Result<(Self, Output), MarketError> {
-        let records = decode(journal)?;
+        let (records, tape) = decode(journal)?;
         let journal_entries = records.len();
         let scheduler = Scheduler::restore(scheduler_config(config)?, records.into_iter())?;
         let mut market = Self {
@@ -162,12 +169,14 @@ impl Market {
             stamps: Stamps::default(),
             uncommitted: Uncommitted::default(),
             store,
+            tape,
             journal_entries,
             meters: MarketMeters::default(),
         };
         market.restore_audiences();
         let now = market.moment(now.into());
         let mut output = Output::default();
+        market.resume_tape(now, &mut output);
         market.step_surely(now, Input::Restarted, &mut output);
         market.restore_catalogue(now, &mut output)?;
         Ok((market, output))
@@ -248,6 +257,9 @@ impl Market {
         }
         self.heed(now, &mut output);
         self.step_surely(now, Input::Tick, &mut output);
+        if self.tape.as_ref().and_then(Tape::due_ms).is_some_and(|due_ms| due_ms <= now.market_ms) {
+            self.publish_tape(now, &mut output);
+        }
         output
     }
 
@@ -267,7 +279,8 @@ impl Market {
         let now = self.moment(now.into());
         let expiry_ms = self.catalogue.next_expiry_s().map(|at_s| now.to_market_ms(at_s.saturating_mul(1_000)));
         let heard_ms = self.hearings.first().map(|(at_ms, _)| *at_ms);
-        [self.scheduler.next_deadline_ms(), expiry_ms, heard_ms].into_iter().flatten().min()
+        let tape_ms = self.tape.as_ref().and_then(Tape::due_ms);
+        [self.scheduler.next_deadline_ms(), expiry_ms, heard_ms, tape_ms].into_iter().flatten().min()
     }
 
     /// When the journal has grown far beyond the state: entries to replace it with. Ask last in a transaction, when
@@ -278,7 +291,9 @@ impl Market {
         if self.journal_entries <= JOURNAL_MIN.max(JOURNAL_PER_ROW * rows) {
             return None;
         }
-        let entries: Vec<_> = self.scheduler.checkpoint().iter().map(journal::encode).collect();
+        let rows = self.scheduler.checkpoint();
+        let tape = self.tape.iter().map(|tape| journal::encode_note(&Note::Stands(Box::new(tape.clone()))));
+        let entries: Vec<_> = rows.iter().map(journal::encode).chain(tape).collect();
         self.journal_entries = entries.len();
         Some(entries)
     }
@@ -315,16 +330,68 @@ impl Market {
 
     /// Gives the scheduler an input and adds what it caused to `output`.
     fn step(&mut self, now: Moment, input: Input, output: &mut Output) -> Result<(), Refusal> {
+        let (snapshot, was_settled) = (self.tape.as_ref().map(Tape::head), self.scheduler.is_settled());
+        let line = snapshot.map(|_| Line::Step { at_ms: now.market_ms, input: input.clone() });
         let step = self.scheduler.step(now.market_ms, input)?;
-        self.journal_entries += step.records.len();
+        let did_nothing = step.records.is_empty() && step.effects.is_empty();
+        if let Some(line) = line.filter(|_| !(did_nothing && was_settled && self.scheduler.is_settled())) {
+            self.speak(now, line, output);
+        }
         for record in &step.records {
+            self.journal_entries += 1;
             output.journal.push(journal::encode(record));
-            self.follow(&record.fact, output);
+            self.follow(now, &record.fact, output);
         }
         for effect in &step.effects {
-            self.announce(now, effect, output);
+            self.announce(now, effect, snapshot, output);
+        }
+        if self.tape.as_ref().is_some_and(Tape::is_full) {
+            self.publish_tape(now, output);
         }
         Ok(())
+    }
+
+    /// Begins the tape, goes on with it, or ends it, as the operator has it now.
+    fn resume_tape(&mut self, now: Moment, output: &mut Output) {
+        let config = self.scheduler.config().clone();
+        match (self.config.tape, &self.tape) {
+            (true, Some(_)) => self.speak(now, Line::Restored { config }, output),
+            (true, None) => {
+                self.note(Note::Stands(Box::default()), output);
+                let rows = self.scheduler.checkpoint();
+                self.speak(now, Line::Began { config, rows: rows.len() as u64 }, output);
+                rows.into_iter().for_each(|row| self.speak(now, Line::Row(row), output));
+            }
+            (false, Some(_)) => self.note(Note::Stopped, output),
+            (false, None) => {}
+        }
+    }
+
+    /// Adds a line to the tape.
+    fn speak(&mut self, now: Moment, line: Line, output: &mut Output) {
+        if let Some(tape) = &self.tape {
+            let note = tape.speak(now, line, &self.scheduler, &self.keys);
+            self.note(note, output);
+        }
+    }
+
+    fn reveal(&mut self, now: Moment, job: JobId, output: &mut Output) {
+        let notes = self.tape.as_ref().map_or_else(Vec::new, |tape| tape.reveal(now, job));
+        notes.into_iter().for_each(|note| self.note(note, output));
+    }
+
+    fn publish_tape(&mut self, now: Moment, output: &mut Output) {
+        if let Some(tape) = &self.tape {
+            let draft = tape.draft();
+            output.announcements.push(Announcement { draft, created_at: now.wall_s(), state_of: None });
+            self.note(Note::Published, output);
+        }
+    }
+
+    fn note(&mut self, note: Note, output: &mut Output) {
+        self.journal_entries += 1;
+        output.journal.push(journal::encode_note(&note));
+        Tape::apply(&mut self.tape, note);
     }
 
     /// For inputs that the relay gives by itself: nobody is there to be told of a refusal, and there should be none.
@@ -335,7 +402,7 @@ impl Market {
     }
 
     /// Keeps what is derived from the scheduler's state in step with it.
-    fn follow(&mut self, fact: &Fact, output: &mut Output) {
+    fn follow(&mut self, now: Moment, fact: &Fact, output: &mut Output) {
         self.meters.note(fact, self.scheduler.state());
         match fact {
             Fact::ProviderForgotten { provider } => self.catalogue.forget(&Pubkey(provider.0)),
@@ -358,6 +425,7 @@ impl Market {
                 }
             }
             Fact::Ended { job, .. } => {
+                self.reveal(now, *job, output);
                 drop(self.audiences.open(&EventId(job.0)));
                 let row = self.scheduler.state().jobs().get(job);
                 for submission in row.into_iter().flat_map(|job| &job.submissions) {
@@ -407,7 +475,7 @@ impl Market {
     }
 
     /// Drafts the event that tells of `effect`.
-    fn announce(&mut self, now: Moment, effect: &Effect, output: &mut Output) {
+    fn announce(&mut self, now: Moment, effect: &Effect, snapshot: Option<tape::Head>, output: &mut Output) {
         let (request, created_at) = match effect {
             Effect::AnnounceLease { job, .. } => {
                 (self.uncommitted.request(&EventId(job.0), &*self.store), now.wall_s())
@@ -428,7 +496,7 @@ impl Market {
             | Effect::AnnounceEnd { .. }
             | Effect::AnnouncePayment { .. } => None,
         };
-        let draft = announce::draft(effect, request.as_deref(), now);
+        let draft = announce::draft(effect, request.as_deref(), snapshot.as_ref(), now);
         output.announcements.push(Announcement { draft, created_at, state_of });
     }
 
@@ -468,11 +536,18 @@ impl std::fmt::Debug for Market {
     }
 }
 
-fn decode(journal: impl Iterator<Item = Vec<u8>>) -> Result<Vec<mercato_scheduler::Record>, MarketError> {
-    let entries = journal.enumerate();
-    let records = entries
-        .map(|(position, entry)| journal::decode(&entry).map_err(|source| MarketError::Entry { position, source }));
-    records.collect()
+/// The scheduler's records, and the end of the tape.
+fn decode(
+    journal: impl Iterator<Item = Vec<u8>>,
+) -> Result<(Vec<mercato_scheduler::Record>, Option<Tape>), MarketError> {
+    let (mut records, mut tape) = (Vec::new(), None);
+    for (position, entry) in journal.enumerate() {
+        match journal::decode(&entry).map_err(|source| MarketError::Entry { position, source })? {
+            Entry::Record(record) => records.push(record),
+            Entry::Tape(note) => Tape::apply(&mut tape, note),
+        }
+    }
+    Ok((records, tape))
 }
 
 /// Who may see an open leased job; `None`: everybody.

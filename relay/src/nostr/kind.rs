@@ -20,6 +20,8 @@ pub const VANISH: u16 = 62;
 pub const GIFT_WRAP: u16 = 1059;
 /// NIP-59 gift wrap that is not kept.
 pub const EPHEMERAL_GIFT_WRAP: u16 = 21059;
+/// A piece of the tape of a market, signed by its relay (docs/market.md).
+pub const MARKET_TAPE: u16 = 1386;
 /// NIP-32 label.
 pub const LABEL: u16 = 1985;
 /// NIP-56 report.

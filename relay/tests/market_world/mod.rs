@@ -54,7 +54,8 @@ impl World {
     }
 
     pub fn at(now_s: u64, configure: impl FnOnce(&mut MarketConfig)) -> Self {
-        let mut config = MarketConfig::default();
+        // Tests count events: those of the tape have tests of their own.
+        let mut config = MarketConfig { tape: false, ..MarketConfig::default() };
         configure(&mut config);
         let keys = MarketKeys::ephemeral().unwrap();
         let store = Arc::new(MemoryStore::new());
@@ -195,7 +196,7 @@ impl World {
 
     pub fn find(&self, filter: Filter) -> Vec<Event> {
         let mut found = Vec::new();
-        let mut scan = Scan { room: 1_000, ..Scan::new(filter) };
+        let mut scan = Scan { room: 100_000, ..Scan::new(filter) };
         let mut keep = |record: mercato::store::Record| {
             found.push(record.event().unwrap());
             std::ops::ControlFlow::Continue(())
