@@ -18,6 +18,7 @@ fn request() -> Request {
         bid_msat: Some(u64::MAX),
         require: ops.into_iter().map(requirement).collect(),
         providers: vec![PROVIDER],
+        inputs: vec![Upstream { job: JOB, result: None }, Upstream { job: JOB, result: Some(ResultId([5; 32])) }],
         dispatch: Dispatch::Open,
         may_open: true,
         accept_timeout_ms: Some(1),
@@ -157,6 +158,7 @@ fn job(stage: Stage) -> Job {
         arrival: 3,
         arrived_ms: 4,
         rests_until_ms: Some(5),
+        failed_input: Some(JOB),
         backup: Some(Backup { of: 1, lease: Some(2) }),
         leases: leases(),
         attempts: reasons().into_iter().map(attempt).collect(),
@@ -218,6 +220,8 @@ fn facts() -> Vec<Fact> {
         Fact::PaymentAsked { job: JOB, lease: 3, amount_msat: None, pay_by_ms: 1, run_left_ms: 2 },
         Fact::Forgotten { job: JOB },
         Fact::CountersRestored { next_lease: 1, next_arrival: 2 },
+        Fact::InputCame { job: JOB, input: JobId([4; 32]), result: ResultId([5; 32]) },
+        Fact::InputFailed { job: JOB, input: JobId([4; 32]) },
         Fact::Straggled { job: JOB, lease: 3 },
         Fact::Rested { job: JOB, until_ms: 3 },
         Fact::Woke { job: JOB },
@@ -274,20 +278,22 @@ fn place(fact: &Fact) -> u8 {
         Fact::HalfLifeSet { .. } => 19,
         Fact::CustomerForgotten { .. } => 20,
         Fact::CustomerRestored(_) => 21,
-        Fact::Straggled { .. } => 22,
-        Fact::Rested { .. } => 23,
-        Fact::Woke { .. } => 24,
-        Fact::RunsRestored { .. } => 25,
-        Fact::Quoted { .. } => 26,
-        Fact::Paid { .. } => 27,
-        Fact::Confirmed { .. } => 28,
-        Fact::Billed { .. } => 29,
-        Fact::Settled { .. } => 30,
-        Fact::WentUnpaid { .. } => 31,
-        Fact::Listened { .. } => 32,
-        Fact::Waited { .. } => 33,
-        Fact::Believed { .. } => 34,
-        Fact::Opened { .. } => 35,
+        Fact::InputCame { .. } => 22,
+        Fact::InputFailed { .. } => 23,
+        Fact::Straggled { .. } => 24,
+        Fact::Rested { .. } => 25,
+        Fact::Woke { .. } => 26,
+        Fact::RunsRestored { .. } => 27,
+        Fact::Quoted { .. } => 28,
+        Fact::Paid { .. } => 29,
+        Fact::Confirmed { .. } => 30,
+        Fact::Billed { .. } => 31,
+        Fact::Settled { .. } => 32,
+        Fact::WentUnpaid { .. } => 33,
+        Fact::Listened { .. } => 34,
+        Fact::Waited { .. } => 35,
+        Fact::Believed { .. } => 36,
+        Fact::Opened { .. } => 37,
     }
 }
 
@@ -299,7 +305,7 @@ fn every_record_reads_back_as_it_was_written() {
         let record = Record { at_ms: u64::MAX, fact };
         assert_eq!(decode(&encode(&record)).unwrap(), Entry::Record(record));
     }
-    assert_eq!(places, (0..36).collect(), "a variant has no example");
+    assert_eq!(places, (0..38).collect(), "a variant has no example");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::lease::Reason;
 use crate::money::{Account, Bill, Payment};
+use crate::request::Upstream;
 use crate::validation::Verdict;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub enum End {
 /// Where a job stands, for its public state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
+    /// Waits for the result of another job.
+    Blocked,
     /// Waits for an eligible provider.
     Queued,
     /// Everybody may answer (open dispatch).
@@ -55,6 +58,7 @@ impl Status {
     /// A stable word for machines.
     pub fn as_str(self) -> &'static str {
         match self {
+            Status::Blocked => "blocked",
             Status::Queued => "queued",
             Status::Open => "open",
             Status::Leased => "leased",
@@ -101,6 +105,8 @@ pub struct JobView {
     pub leases: Vec<LeaseView>,
     /// Leases granted so far.
     pub attempt: u32,
+    /// Jobs whose results it needs, and those results that are there.
+    pub inputs: Vec<Upstream>,
     /// When the whole job must have ended.
     pub deadline_ms: u64,
     /// It gets no further leases before then.
@@ -138,6 +144,8 @@ pub enum Effect {
         expires_at_ms: u64,
         /// How long its run may take.
         run_ms: u64,
+        /// The jobs that it waited for, and their results.
+        inputs: Vec<Upstream>,
         /// The slow lease beside which it goes: who delivers first wins.
         backs_up: Option<u64>,
         /// Where the draw came from: a function of job and attempt.
@@ -185,6 +193,8 @@ pub enum Effect {
         provider: Option<ProviderId>,
         /// How it ended.
         end: End,
+        /// The job that it waited for in vain.
+        failed_input: Option<JobId>,
         /// Why each attempt that did not bring the result failed, in order.
         reasons: Vec<(u32, ProviderId, Reason)>,
         /// When results were compared: each of them, and what was decided about it, if anything.

@@ -71,6 +71,8 @@ pub struct Job {
     pub arrived_ms: u64,
     /// It gets no leases before then.
     pub rests_until_ms: Option<u64>,
+    /// A job that it waited for and that ended without a result.
+    pub failed_input: Option<JobId>,
     /// Whose work is done a second time, because it is slow.
     pub backup: Option<Backup>,
     /// Live leases, by number.
@@ -146,6 +148,17 @@ impl Job {
             Stage::Ended { end, .. } => Some(end),
             Stage::Active => None,
         }
+    }
+
+    /// Jobs that it waits for.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = JobId> {
+        let inputs = if self.is_open() { self.request.inputs.as_slice() } else { &[] };
+        inputs.iter().filter(|input| input.result.is_none()).map(|input| input.job)
+    }
+
+    /// Whether it waits for the result of another job.
+    pub fn is_blocked(&self) -> bool {
+        self.awaited().next().is_some()
     }
 
     /// The live lease of this number.
@@ -232,7 +245,10 @@ impl Job {
     /// How many more leases it would take now: enough for all replicas, and enough for a quorum if every provider that
     /// is asked agrees with the largest group; and one beside a straggler.
     pub fn wanted(&self) -> u32 {
-        if !self.is_open() || self.request.dispatch == Dispatch::Open || self.rests_until_ms.is_some() {
+        if !self.is_open() || self.request.dispatch == Dispatch::Open {
+            return 0;
+        }
+        if self.rests_until_ms.is_some() || self.is_blocked() {
             return 0;
         }
         let (results, live) = (count(self.submissions.len()), count(self.leases.len()));
@@ -336,6 +352,7 @@ impl Job {
             provider: self.leases.first().map(|lease| lease.provider).or(last),
             leases: self.leases.iter().map(|lease| lease.view(self.terms.deadline_ms)).collect(),
             attempt: self.granted(),
+            inputs: self.request.inputs.clone(),
             deadline_ms: self.terms.deadline_ms,
             rests_until_ms: self.rests_until_ms,
             amount_msat: waiting.or(due_msat),
@@ -363,6 +380,9 @@ impl Job {
     }
 
     fn active_status(&self) -> Status {
+        if self.is_blocked() {
+            return Status::Blocked;
+        }
         let has = |is: fn(&Phase) -> bool| self.leases.iter().any(|lease| is(&lease.phase));
         if has(|phase| matches!(phase, Phase::Running { .. })) {
             Status::Running

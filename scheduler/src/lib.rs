@@ -42,6 +42,7 @@
 //! | `reputation` | what the past of a provider or customer says: decayed, capped, bounded from below |
 //! | `money` | what is asked, claimed, confirmed and settled for one job |
 //! | `state/standing` | what each outcome says about whom |
+//! | `chain` | which jobs wait for the results of which others |
 //! | `quantile` | how long runs take, and what is expected of the next |
 //! | `backoff` | how long a job rests after a lease that failed |
 //! | `wake` | which waiting jobs deserve another look |
@@ -63,6 +64,7 @@
 pub mod adaptive;
 mod advert;
 mod backoff;
+mod chain;
 mod check;
 mod config;
 mod customer;
@@ -105,7 +107,7 @@ pub use provider::{ESTABLISHED, Presence, Provider};
 pub use record::{Fact, Record};
 pub use refusal::{Flaw, Refusal};
 pub use reputation::{Counterparty, Evidence, HALF_LIFE_MS, OUTCOME, Reputation, SHARE_MAX, Tally, weight};
-pub use request::{Dispatch, NAMED_MAX, Op, REQUIREMENTS_MAX, Request, Requirement, VALUES_MAX};
+pub use request::{Dispatch, INPUTS_MAX, NAMED_MAX, Op, REQUIREMENTS_MAX, Request, Requirement, Upstream, VALUES_MAX};
 pub use scheduler::{RestoreError, Scheduler, Step};
 pub use state::State;
 pub use validation::{Answer, Group, NUMBER_MAX, NUMBER_PLACES, NUMBERS_MAX, ONE_PPM, Submission, Validation, Verdict};

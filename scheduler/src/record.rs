@@ -187,6 +187,22 @@ pub enum Fact {
     },
     /// A customer's past, in a checkpoint.
     CustomerRestored(Box<Customer>),
+    /// A job has the result of another that it waited for.
+    InputCame {
+        /// Which job.
+        job: JobId,
+        /// The other.
+        input: JobId,
+        /// Its result.
+        result: ResultId,
+    },
+    /// A job that another one waits for ended without a result.
+    InputFailed {
+        /// Who waits in vain.
+        job: JobId,
+        /// For which.
+        input: JobId,
+    },
     /// A leaseholder is slow: another provider is to do the job as well.
     Straggled {
         /// Which job.

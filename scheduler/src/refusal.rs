@@ -1,7 +1,7 @@
 //! Why an input changes nothing.
 
 use crate::effect::End;
-use crate::id::ProviderId;
+use crate::id::{JobId, ProviderId};
 use crate::lease::Reason;
 use crate::validation::Validation;
 use thiserror::Error;
@@ -75,6 +75,18 @@ pub enum Refusal {
         /// The bound.
         max: u32,
     },
+    /// A job whose result it needs ended without one.
+    #[error("a job that this one waits for ended without a result")]
+    InputFailed {
+        /// Which.
+        input: JobId,
+    },
+    /// It would wait for itself.
+    #[error("this job would wait for itself")]
+    InputCycle,
+    /// What it waits for waits for too many others.
+    #[error("the jobs that this one waits for wait for too many others")]
+    InputsTooDeep,
     /// The request came after its own deadline.
     #[error("the deadline of this job has passed")]
     DeadlinePassed,
@@ -157,6 +169,12 @@ pub enum Flaw {
     /// More than 64 named providers.
     #[error("a request names at most 64 providers")]
     TooManyNamed,
+    /// More than 16 inputs.
+    #[error("a job has at most 16 other jobs as inputs")]
+    TooManyInputs,
+    /// Inputs of a job in open dispatch.
+    #[error("only a leased job waits for others")]
+    OpenInputs,
     /// Operands that do not fit the operator.
     #[error("the values of a requirement do not fit its operator")]
     WrongOperands,

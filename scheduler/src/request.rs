@@ -1,7 +1,7 @@
 //! What a customer asks for.
 
 use crate::advert::{Advert, Value, name_flaw};
-use crate::id::ProviderId;
+use crate::id::{JobId, ProviderId, ResultId};
 use crate::refusal::Flaw;
 use crate::validation::{NUMBER_MAX, ONE_PPM, Validation};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 pub const REQUIREMENTS_MAX: usize = 32;
 /// Values that one requirement may list.
 pub const VALUES_MAX: usize = 32;
+/// Jobs that a request may wait for.
+pub const INPUTS_MAX: usize = 16;
 /// Providers that a request may name.
 pub const NAMED_MAX: usize = 64;
 
@@ -56,6 +58,15 @@ pub enum Dispatch {
     Open,
 }
 
+/// A job whose result is the input of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Which.
+    pub job: JobId,
+    /// Its result; `None`: it has none yet.
+    pub result: Option<ResultId>,
+}
+
 /// A job request. Times are durations in milliseconds, cut to the operator's bounds; `deadline_ms` is a point in time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -67,6 +78,8 @@ pub struct Request {
     pub require: Vec<Requirement>,
     /// When not empty, only these may hold a lease.
     pub providers: Vec<ProviderId>,
+    /// Jobs whose results it needs: it gets no lease before it has them all.
+    pub inputs: Vec<Upstream>,
     /// Who may answer.
     pub dispatch: Dispatch,
     /// Whether everybody may answer when no provider for it is known after a while: its customer did not say who may.
@@ -101,6 +114,7 @@ impl Request {
             bid_msat: None,
             require: Vec::new(),
             providers: Vec::new(),
+            inputs: Vec::new(),
             dispatch: Dispatch::Leased,
             may_open: false,
             replicas: 1,
@@ -143,6 +157,12 @@ impl Request {
         }
         if self.providers.len() > NAMED_MAX {
             return Some(Flaw::TooManyNamed);
+        }
+        if self.inputs.len() > INPUTS_MAX {
+            return Some(Flaw::TooManyInputs);
+        }
+        if !self.inputs.is_empty() && self.dispatch == Dispatch::Open {
+            return Some(Flaw::OpenInputs);
         }
         self.replication_flaw().or_else(|| self.require.iter().find_map(Requirement::flaw))
     }

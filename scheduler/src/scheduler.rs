@@ -96,7 +96,7 @@ impl Scheduler {
 
     /// When to give [`Input::Tick`]: at once if the time has passed. `None`: nothing waits.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        if !self.wakes.is_empty() {
+        if !self.is_settled() {
             return Some(self.now_ms);
         }
         let index = &self.state.index;
@@ -138,8 +138,9 @@ impl Scheduler {
         self.state.jobs.get(&job).map(|job| job.view())
     }
 
-    /// Whether no job waits for another look in the next step.
+    /// Whether nothing is left over for the next step: no queued job waits for another look, and nobody who waits for a
+    /// job that has ended is still to be told.
     pub fn is_settled(&self) -> bool {
-        self.wakes.is_empty()
+        self.wakes.is_empty() && self.state.chain.is_settled()
     }
 }

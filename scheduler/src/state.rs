@@ -4,6 +4,7 @@ mod standing;
 mod till;
 
 use crate::advert::{Advert, Offer};
+use crate::chain::Chain;
 use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::index::{Index, JobKeys, ProviderKeys, marks};
@@ -33,6 +34,7 @@ pub struct State {
     /// How long accepted runs took, by kind.
     pub(crate) runs: Runs,
     pub(crate) index: Index,
+    pub(crate) chain: Chain,
 }
 
 impl Default for State {
@@ -47,6 +49,7 @@ impl Default for State {
             customers: BTreeMap::new(),
             runs: Runs::new(),
             index: Index::default(),
+            chain: Chain::default(),
         }
     }
 }
@@ -110,6 +113,7 @@ impl State {
                 arrival: self.next_arrival,
                 arrived_ms: record.at_ms,
                 rests_until_ms: None,
+                failed_input: None,
                 backup: None,
                 leases: Vec::new(),
                 attempts: Vec::new(),
@@ -156,6 +160,8 @@ impl State {
             }
             Fact::CustomerForgotten { customer } => self.forget_customer(*customer),
             Fact::CustomerRestored(row) => self.restore_customer(row),
+            Fact::InputCame { job, input, result } => self.input_came(*job, *input, *result),
+            Fact::InputFailed { job, input } => self.input_failed(*job, *input),
             Fact::Straggled { job, lease } => self.straggled(*job, *lease),
             Fact::Rested { job, until_ms } => self.set_rest(*job, Some(*until_ms)),
             Fact::Woke { job } => self.set_rest(*job, None),
@@ -326,7 +332,10 @@ impl State {
         self.index.add_job(JobKeys::of(job));
         self.index.marks.extend(marks(job));
         match self.jobs.insert(job.id, job.clone()) {
-            None => Ok(()),
+            None => {
+                self.chain.add(job, &self.jobs);
+                Ok(())
+            }
             Some(_) => Err("the job is known already"),
         }
     }
@@ -399,6 +408,26 @@ impl State {
             job.backup = Some(Backup { of: number, lease: None });
             job.leases.iter_mut().for_each(|lease| lease.straggles_at_ms = None);
         })
+    }
+
+    fn input_came(&mut self, id: JobId, input: JobId, result: ResultId) -> Result<(), Misfit> {
+        self.awaits(id, input)?;
+        self.change_job(id, |job| {
+            let inputs = job.request.inputs.iter_mut().filter(|one| one.job == input);
+            inputs.for_each(|one| one.result = Some(result));
+        })?;
+        self.chain.release(id, input);
+        Ok(())
+    }
+
+    fn input_failed(&mut self, id: JobId, input: JobId) -> Result<(), Misfit> {
+        self.awaits(id, input)?;
+        self.change_job(id, |job| job.failed_input = Some(input))
+    }
+
+    fn awaits(&self, id: JobId, input: JobId) -> Result<(), Misfit> {
+        let job = self.jobs.get(&id).ok_or("the job is not known")?;
+        if job.awaited().any(|awaited| awaited == input) { Ok(()) } else { Err("the job does not wait for that one") }
     }
 
     /// Lays an open job to rest, or wakes it.
@@ -498,6 +527,7 @@ impl State {
                 self.result_judged(id, provider, verdict, late)?;
             }
         }
+        let awaited: Vec<_> = self.jobs.get(&id).into_iter().flat_map(Job::awaited).collect();
         self.change_job(id, |job| {
             job.request.require = Vec::new();
             job.request.providers = Vec::new();
@@ -507,7 +537,10 @@ impl State {
             }
             job.submissions.iter_mut().for_each(|submission| submission.answer = Answer::Unread);
             job.stage = stage;
-        })
+        })?;
+        awaited.into_iter().for_each(|input| self.chain.release(id, input));
+        self.chain.ended(id);
+        Ok(())
     }
 
     fn forget_job(&mut self, id: JobId) -> Result<(), Misfit> {
@@ -515,6 +548,9 @@ impl State {
         self.index.remove_job(JobKeys::of(&job));
         for mark in marks(&job) {
             self.index.marks.remove(&mark);
+        }
+        if self.chain.is_awaited(id) {
+            return Err("somebody waits for the job");
         }
         if job.is_open() { Err("the job has not ended") } else { Ok(()) }
     }

@@ -3,6 +3,7 @@
 //! Every verb refuses before it records anything, so a refusal leaves nothing to undo.
 
 mod admit;
+mod chain;
 mod expire;
 mod grant;
 mod pace;
@@ -82,6 +83,7 @@ impl<'a> Turn<'a> {
 
     /// Ends the step: queued jobs are matched, public states told, what is beyond the bounds forgotten.
     pub fn finish(mut self) -> Step {
+        self.settle_inputs();
         self.grant_waiting();
         for job in std::mem::take(&mut self.touched) {
             if let Some(job) = self.state.jobs.get(&job) {
@@ -154,6 +156,7 @@ impl<'a> Turn<'a> {
             job: id,
             customer: job.customer,
             provider,
+            failed_input: job.failed_input,
             reasons: reasons_of(job, &end),
             judged: judged_of(job),
             end,

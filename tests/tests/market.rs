@@ -400,6 +400,26 @@ async fn replicas_do_not_see_each_others_results_until_a_quorum_decides() -> any
 }
 
 #[tokio::test]
+async fn a_job_waits_for_another_and_is_leased_with_its_result() -> anyhow::Result<()> {
+    let relay = relay()?;
+    let (mut customer, mut provider) = (Customer::join(&relay).await?, Provider::join(&relay, 5_190).await?);
+    let first = customer.ask(request(5_190)).await?;
+    let lease = customer.told_of_lease().await?;
+    let mut follower = Customer::join(&relay).await?;
+    let second = follower.ask(request(5_190).tag(["i", &first.id, "job"])).await?;
+    check_state(&mut follower, &relay, &second, &[("status", "blocked"), ("input", &first.id)]).await?;
+
+    let result = provider.deliver(&lease).await?;
+    let told = follower.told("assigned").await?;
+    let input = told.tags.iter().find(|tag| tag[0] == "input").context("a lease without its input")?;
+    assert_eq!(input[1..], [first.id.clone(), result]);
+    let lease = Lease::read(&told)?.context("a lease")?;
+    let result = provider.deliver(&lease).await?;
+    assert_eq!(follower.told("success").await?.value("result"), Some(&*result));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_hidden_request_does_not_use_up_a_strangers_limit() -> anyhow::Result<()> {
     let relay = relay()?;
     let (mut stranger, mut customer) = (Client::connect(&relay).await?, Customer::join(&relay).await?);

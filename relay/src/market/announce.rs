@@ -1,7 +1,7 @@
 //! What the scheduler must tell the world, as events for the relay to sign (docs/market.md has the table).
 
 use mercato_scheduler::{
-    Bill, CustomerId, Effect, End, JobId, JobView, LeaseView, Payment, ProviderId, Reason, Verdict,
+    Bill, CustomerId, Effect, End, JobId, JobView, LeaseView, Payment, ProviderId, Reason, Upstream, Verdict,
 };
 
 use super::MarketKeys;
@@ -52,6 +52,7 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
             lease,
             expires_at_ms,
             run_ms,
+            inputs,
             backs_up,
             seed,
             why,
@@ -66,6 +67,7 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
                 tag("deadline", [seconds(now, *expires_at_ms).to_string()]),
                 tag("timeout", ["run".to_owned(), run_ms.div_ceil(1_000).to_string()]),
             ];
+            tags.extend(inputs.iter().map(input_tag));
             tags.extend(backs_up.map(|slow| tag("backs_up", [slow.to_string()])));
             tags.extend(request.map(|request| tag("request", [request])));
             tags.push(tag("why", why.iter().flat_map(|(term, value)| [(*term).to_owned(), value.to_string()])));
@@ -99,7 +101,7 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
             let content = format!("{word}: {agreed} of {results} results agree");
             Draft { kind: kind::LABEL, tags, content }
         }
-        Effect::AnnounceEnd { job, customer, provider, end, reasons, judged } => {
+        Effect::AnnounceEnd { job, customer, provider, end, failed_input, reasons, judged } => {
             let words = end_words(end);
             let mut tags = vec![tag("status", [end_status(end), words]), tag("e", [hex(&job.0)])];
             tags.extend(provider.iter().map(|provider| tag("p", [hex(&provider.0)])));
@@ -114,8 +116,9 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
                 let word = verdict.map_or("undecided", Verdict::as_str);
                 tag("verdict", [hex(&result.0), hex(&provider.0), word.to_owned()])
             }));
+            tags.extend(failed_input.map(|input| tag("upstream-failed", [hex(&input.0)])));
             tags.extend(reasons.iter().map(|(attempt, provider, reason)| reason_tag(*attempt, provider, reason)));
-            Draft { kind: kind::JOB_FEEDBACK, tags, content: end_content(words, reasons) }
+            Draft { kind: kind::JOB_FEEDBACK, tags, content: end_content(words, *failed_input, reasons) }
         }
         Effect::AnnounceState { view } => state(view, now),
         Effect::AnnouncePayment { customer, payment } => paid(customer, payment),
@@ -190,11 +193,18 @@ fn state(view: &JobView, now: Moment) -> Draft {
         tags.push(tag("results", [view.results.to_string()]));
     }
     tags.push(tag("deadline", [seconds(now, view.deadline_ms).to_string()]));
+    tags.extend(view.inputs.iter().map(input_tag));
     tags.extend(view.rests_until_ms.map(|at_ms| tag("rests_until", [seconds(now, at_ms).to_string()])));
     tags.extend(view.amount_msat.map(|amount| tag("amount", [amount.to_string()])));
     tags.extend(money(view, now));
     tags.extend(view.result.map(|result| tag("result", [hex(&result.0)])));
     Draft { kind: kind::JOB_STATE, tags, content: String::new() }
+}
+
+/// A job that another one waits for, and its result once there is one.
+fn input_tag(input: &Upstream) -> Vec<String> {
+    let ids = [Some(input.job.0), input.result.map(|result| result.0)];
+    tag("input", ids.into_iter().flatten().map(|id| hex(&id)))
 }
 
 /// A lease in a job's state; one of several says whose it is and when its deadline comes.
@@ -238,8 +248,11 @@ fn end_words(end: &End) -> &'static str {
     }
 }
 
-fn end_content(words: &str, reasons: &[(u32, ProviderId, Reason)]) -> String {
+fn end_content(words: &str, failed_input: Option<JobId>, reasons: &[(u32, ProviderId, Reason)]) -> String {
     let mut content = words.to_owned();
+    if let Some(input) = failed_input {
+        content.push_str(&format!("\nit waited for {}, which ended without a result", hex(&input.0)));
+    }
     for (attempt, provider, reason) in reasons {
         content.push_str(&format!("\nattempt {attempt}, {}: {reason}", hex(&provider.0)));
     }

@@ -4,6 +4,7 @@ use mercato_scheduler::{Advert, Answer, Feedback, Input, Presence, Refusal, Resu
 
 use super::catalogue::Row;
 use super::clock::Moment;
+use super::input::Unusable;
 use super::request::{self, Asked};
 use super::tag::{Malformed, Tags};
 use super::{
@@ -97,7 +98,13 @@ impl Market {
     fn take_request(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
         let asked = request::parse(event, &self.config, &self.keys.public(), now).map_err(malformed)?;
         let request = match asked {
-            Asked::Here(request) => request,
+            Asked::Here(mut request) => {
+                self.look_up_inputs(&mut request, now.wall_s()).map_err(|unusable| match unusable {
+                    Unusable::Lost(text) => text,
+                    Unusable::Store(error) => fault(&error),
+                })?;
+                request
+            }
             Asked::Elsewhere | Asked::Past => return Ok(()),
         };
         self.uncommitted.put(event, &*self.store);

@@ -16,6 +16,7 @@ mod audit;
 mod catalogue;
 mod clock;
 mod feedback;
+mod input;
 mod intake;
 pub mod journal;
 mod keys;
@@ -461,6 +462,8 @@ impl Market {
             | Fact::HalfLifeSet { .. }
             | Fact::CustomerForgotten { .. }
             | Fact::CustomerRestored(_)
+            | Fact::InputCame { .. }
+            | Fact::InputFailed { .. }
             | Fact::Straggled { .. }
             | Fact::Rested { .. }
             | Fact::Woke { .. }

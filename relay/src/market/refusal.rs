@@ -16,7 +16,10 @@ fn prefix(refusal: &Refusal) -> &'static str {
         | Refusal::PaidAStranger
         | Refusal::NeverLeased
         | Refusal::StaleLease { .. } => "restricted",
-        Refusal::AlreadyEnded { .. } | Refusal::SecondResult | Refusal::ReplayedPayment => "blocked",
+        Refusal::AlreadyEnded { .. }
+        | Refusal::InputFailed { .. }
+        | Refusal::SecondResult
+        | Refusal::ReplayedPayment => "blocked",
         Refusal::TooManyJobs { .. }
         | Refusal::TooManyJobsOfCustomer { .. }
         | Refusal::TooManyProviders { .. }
@@ -28,6 +31,8 @@ fn prefix(refusal: &Refusal) -> &'static str {
         | Refusal::UnfitAnswer { .. }
         | Refusal::TooManyReplicas { .. }
         | Refusal::DeadlinePassed
+        | Refusal::InputCycle
+        | Refusal::InputsTooDeep
         | Refusal::InvalidRequest(_)
         | Refusal::InvalidAdvert(_) => "invalid",
     }

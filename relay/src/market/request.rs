@@ -4,7 +4,7 @@ use mercato_scheduler::{Dispatch, NUMBER_PLACES, ONE_PPM, ProviderId, Request, R
 
 use super::clock::Moment;
 use super::tag::{self, Malformed, Tags, shown};
-use super::{answer, money, requirement};
+use super::{answer, input, money, requirement};
 use crate::config::{self, MarketConfig};
 use crate::nostr::{Event, Pubkey};
 
@@ -28,7 +28,9 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
     check_unused(&tags)?;
     let adaptive = tags.named("validate").any(|method| method == ["adaptive"]);
     let (replicas, quorum, validate) = replication(&tags, adaptive)?;
+    let dispatch = dispatch(&tags, config.dispatch)?;
     let mut request = Request {
+        inputs: input::parse(&tags, dispatch)?,
         replicas,
         quorum,
         validate,
@@ -36,8 +38,8 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
         bid_msat: bid_msat(&tags)?,
         require: requirements(&tags)?,
         providers: providers(&tags)?,
-        dispatch: dispatch(&tags, config.dispatch)?,
         // Who knows our tags means them; who does not may be answered by providers who do not either.
+        dispatch,
         may_open: tags.named("dispatch").chain(tags.named("require")).next().is_none(),
         attempts: tags.only_whole("attempts")?,
         deadline_ms: deadline_ms(&tags, event.expiration)?.map(|wall_ms| now.to_market_ms(wall_ms)),

@@ -10,12 +10,12 @@ use prometheus_client::registry::Registry;
 use super::Labelled;
 
 const ENDS: [&str; 4] = ["succeeded", "failed", "cancelled", "expired"];
-const STATES: [&str; 6] = ["queued", "open", "leased", "running", "payment", "validating"];
+const STATES: [&str; 7] = ["blocked", "queued", "open", "leased", "running", "payment", "validating"];
 
 /// Clones count in the same place.
 #[derive(Debug, Clone)]
 pub struct MarketMeters {
-    jobs: Labelled<Gauge, 6>,
+    jobs: Labelled<Gauge, 7>,
     providers: Gauge,
     providers_online: Gauge,
     requests: Counter,
@@ -95,12 +95,13 @@ impl MarketMeters {
 
 fn place(status: Status) -> Option<usize> {
     match status {
-        Status::Queued => Some(0),
-        Status::Open => Some(1),
-        Status::Leased => Some(2),
-        Status::Running => Some(3),
-        Status::AwaitingPayment => Some(4),
-        Status::Validating => Some(5),
+        Status::Blocked => Some(0),
+        Status::Queued => Some(1),
+        Status::Open => Some(2),
+        Status::Leased => Some(3),
+        Status::Running => Some(4),
+        Status::AwaitingPayment => Some(5),
+        Status::Validating => Some(6),
         Status::Succeeded | Status::Failed | Status::Cancelled | Status::Expired | Status::Settled | Status::Unpaid => {
             None
         }

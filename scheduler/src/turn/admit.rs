@@ -13,7 +13,13 @@ impl Turn<'_> {
         self.check_request(job, customer, &request)?;
         request.providers.sort_unstable();
         request.providers.dedup();
-        let terms = Terms::grant(self.config, &request, self.now_ms);
+        request.inputs.sort_unstable_by_key(|input| (input.job, input.result.is_none()));
+        request.inputs.dedup_by_key(|input| input.job);
+        // Whoever answers in open dispatch is not given its inputs.
+        request.may_open &= request.inputs.is_empty();
+        self.resolve_inputs(&mut request);
+        self.check_inputs(job, &request)?;
+        let terms = Terms::grant(self.config, &request, (self.now_ms, self.inputs_by_ms(&request)));
         let dispatch = request.dispatch;
         let arrival = self.state.next_arrival;
         self.record(Fact::Requested { job, customer, request: Box::new(request), terms });
@@ -51,12 +57,13 @@ impl Turn<'_> {
 }
 
 impl Terms {
-    fn grant(config: &Config, request: &Request, now_ms: u64) -> Self {
+    fn grant(config: &Config, request: &Request, (now_ms, begins_ms): (u64, u64)) -> Self {
         let wish = |asked: Option<u64>, default: u64, max: u64| asked.unwrap_or(default).min(max);
         let more = request.replicas.saturating_sub(1);
         let wish_attempts = request.attempts.unwrap_or(config.attempts_default.saturating_add(more));
         let latest_ms = now_ms.saturating_add(config.job_timeout_max_ms);
-        let default_ms = now_ms.saturating_add(config.job_timeout_ms);
+        // Who waits for others has its time after them.
+        let default_ms = begins_ms.saturating_add(config.job_timeout_ms);
         Self {
             accept_ms: wish(request.accept_timeout_ms, config.accept_timeout_ms, config.run_timeout_max_ms),
             run_ms: wish(request.run_timeout_ms, config.run_timeout_ms, config.run_timeout_max_ms),

@@ -105,9 +105,11 @@ impl Turn<'_> {
         }
     }
 
+    /// One whose dependants are still to be told of its end is not forgotten before.
     fn forget_old(&mut self) {
         for _ in 0..DEADLINES_PER_STEP {
             match self.state.index.ended.first().copied() {
+                Some((_, _, job)) if self.state.chain.is_awaited(job) => return,
                 Some((at_ms, _, job)) if at_ms <= self.now_ms => {
                     self.record(Fact::Forgotten { job });
                 }
@@ -122,6 +124,7 @@ impl Turn<'_> {
         for _ in 0..DEADLINES_PER_STEP {
             let ended = &self.state.index.ended;
             match ended.first().copied() {
+                Some((_, _, job)) if self.state.chain.is_awaited(job) => return,
                 Some((_, _, job)) if ended.len() > self.config.ended_max => {
                     self.record(Fact::Forgotten { job });
                 }

@@ -49,6 +49,7 @@ impl Turn<'_> {
             lease,
             expires_at_ms: accept_by_ms,
             run_ms,
+            inputs: job.request.inputs.clone(),
             backs_up: job.next_backs_up(),
             seed: choice.seed,
             why: choice.why,

@@ -4,6 +4,7 @@ mod adaptive;
 mod backup;
 mod bench;
 mod bound;
+mod chain;
 mod deadline;
 mod fencing;
 mod journal;

@@ -53,6 +53,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         any_kind(),
         of(0..4u64),
         vec(any_requirement(), 0..2),
+        prop_oneof![3 => Just(vec![]), 1 => vec(any_job(), 1..4)],
         prop_oneof![3 => Just(vec![]), 1 => vec(any_provider(), 1..4)],
         prop_oneof![6 => Just(Dispatch::Leased), 1 => Just(Dispatch::Open)],
     );
@@ -61,28 +62,31 @@ fn any_request() -> impl Strategy<Value = Request> {
         3 => Just((1, 1, Validation::Exact)),
         3 => (1..4u32, 0..4u32, any_validation()),
     ];
-    (who, times, replication).prop_map(|((kind, bid_msat, require, providers, dispatch), times, replication)| {
-        let (replicas, quorum, validate) = replication;
-        let (accept, run, pay, heartbeat, attempts, deadline_ms) = times;
-        Request {
-            kind,
-            bid_msat,
-            require,
-            providers,
-            dispatch,
-            may_open: attempts.is_none(),
-            replicas,
-            quorum,
-            validate,
-            adaptive: bid_msat.is_some_and(|bid| bid > 1) && quorum > 1,
-            accept_timeout_ms: accept,
-            run_timeout_ms: run,
-            pay_timeout_ms: pay,
-            heartbeat_timeout_ms: heartbeat,
-            attempts,
-            deadline_ms,
-        }
-    })
+    (who, times, replication).prop_map(
+        |((kind, bid_msat, require, inputs, providers, dispatch), times, replication)| {
+            let (replicas, quorum, validate) = replication;
+            let (accept, run, pay, heartbeat, attempts, deadline_ms) = times;
+            Request {
+                kind,
+                bid_msat,
+                require,
+                providers,
+                inputs: inputs.into_iter().map(|job| Upstream { job, result: None }).collect(),
+                dispatch,
+                may_open: attempts.is_none(),
+                replicas,
+                quorum,
+                validate,
+                adaptive: bid_msat.is_some_and(|bid| bid > 1) && quorum > 1,
+                accept_timeout_ms: accept,
+                run_timeout_ms: run,
+                pay_timeout_ms: pay,
+                heartbeat_timeout_ms: heartbeat,
+                attempts,
+                deadline_ms,
+            }
+        },
+    )
 }
 
 fn any_validation() -> impl Strategy<Value = Validation> {
@@ -273,7 +277,7 @@ proptest! {
             }
         }
         for (n, request) in (0..).zip(&requests) {
-            let wish = Request { dispatch: Dispatch::Leased, deadline_ms: None, replicas: 1, quorum: 1, ..request.clone() };
+            let wish = Request { dispatch: Dispatch::Leased, inputs: Vec::new(), deadline_ms: None, replicas: 1, quorum: 1, ..request.clone() };
             let mut twin = Bench { scheduler: bench.scheduler.clone(), ..Bench::new() };
             let alone = Request { providers: vec![provider(200)], ..wish.clone() };
             let Ok(effects) = bench.try_ask(n, 1, wish.clone()) else { continue };

@@ -3,7 +3,9 @@
 use super::provider::KINDS;
 use super::rng::Rng;
 use super::truth::TOLERANCE;
-use mercato_scheduler::{CustomerId, Dispatch, JobId, Op, ProviderId, Request, Requirement, Validation, Value};
+use mercato_scheduler::{
+    CustomerId, Dispatch, JobId, Op, ProviderId, Request, Requirement, Upstream, Validation, Value,
+};
 
 pub fn customer_id(number: u64) -> CustomerId {
     let mut id = [0xcc; 32];
@@ -20,14 +22,16 @@ pub fn job_id(rng: &mut Rng) -> JobId {
     JobId(id)
 }
 
-pub fn request(now_ms: u64, providers: &[ProviderId], rng: &mut Rng) -> Request {
+pub fn request(now_ms: u64, providers: &[ProviderId], recent: &[JobId], rng: &mut Rng) -> Request {
     let named =
         if rng.chance(60) { (0..3).map(|_| providers[rng.index(providers.len())]).collect() } else { Vec::new() };
     let dispatch = if rng.chance(50) { Dispatch::Open } else { Dispatch::Leased };
     let (replicas, quorum) = if dispatch == Dispatch::Leased && rng.chance(300) { replication(rng) } else { (1, 1) };
     let named = if quorum > 1 { Vec::new() } else { named };
     let near = Validation::Tolerance { abs: TOLERANCE, rel_ppm: 0 };
+    let inputs = if dispatch == Dispatch::Leased { inputs(recent, rng) } else { Vec::new() };
     Request {
+        inputs,
         replicas,
         quorum,
         validate: if rng.chance(300) { near } else { Validation::Exact },
@@ -43,6 +47,13 @@ pub fn request(now_ms: u64, providers: &[ProviderId], rng: &mut Rng) -> Request 
         deadline_ms: rng.maybe(500, 60_000, 2_400_000).map(|ms| now_ms + ms),
         ..Request::new(KINDS[rng.index(KINDS.len())])
     }
+}
+
+/// Jobs to wait for: lately published ones, open or not, now and then one that never comes.
+fn inputs(recent: &[JobId], rng: &mut Rng) -> Vec<Upstream> {
+    let many = if rng.chance(150) && !recent.is_empty() { rng.between(1, 4) } else { 0 };
+    let named = (0..many).map(|_| if rng.chance(10) { job_id(rng) } else { recent[rng.index(recent.len())] });
+    named.map(|job| Upstream { job, result: None }).collect()
 }
 
 /// How many are to do a job, and how many must agree.

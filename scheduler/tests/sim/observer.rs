@@ -2,7 +2,7 @@
 
 use super::truth::same;
 use mercato_scheduler::{
-    Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, ProviderId, Request, ResultId, Verdict,
+    Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, ProviderId, Request, ResultId, Upstream, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +53,7 @@ pub struct Observer {
     ended: BTreeSet<JobId>,
     /// Who delivered the accepted results.
     winners: BTreeMap<JobId, ProviderId>,
+    succeeded: BTreeMap<JobId, ResultId>,
     last_lease: Option<u64>,
     slots: BTreeMap<ProviderId, usize>,
     held: BTreeMap<ProviderId, BTreeSet<JobId>>,
@@ -201,7 +202,8 @@ impl Observer {
     /// A published effect. The relay has been up since `up_since_ms`.
     pub fn effect(&mut self, now_ms: u64, up_since_ms: u64, effect: &Effect) -> Judged {
         match effect {
-            Effect::AnnounceLease { job, provider, lease, expires_at_ms, backs_up, .. } => {
+            Effect::AnnounceLease { job, provider, lease, expires_at_ms, backs_up, inputs, .. } => {
+                self.has_inputs(*job, inputs)?;
                 self.back_up(*job, *backs_up)?;
                 self.lease(now_ms, *job, *provider, *lease, *expires_at_ms)
             }
@@ -269,6 +271,17 @@ impl Observer {
         Ok(())
     }
 
+    /// A lease hands on the results of exactly the jobs that were named, all of which have succeeded.
+    fn has_inputs(&self, job: JobId, inputs: &[Upstream]) -> Judged {
+        let open = self.open.get(&job).ok_or_else(|| format!("a lease on {job:?}, which is not open"))?;
+        let named: BTreeSet<JobId> = open.request.inputs.iter().map(|input| input.job).collect();
+        let given: BTreeSet<JobId> = inputs.iter().map(|input| input.job).collect();
+        hold(named == given, || format!("{job:?} waits for {named:?} and is given {given:?}"))?;
+        let right =
+            |input: &Upstream| input.result.is_some() && self.succeeded.get(&input.job) == input.result.as_ref();
+        hold(inputs.iter().all(right), || format!("{job:?} is leased without its inputs: {inputs:?}"))
+    }
+
     /// A lease beside another: one in a job's life, while that other one is live.
     fn back_up(&mut self, job: JobId, of: Option<u64>) -> Judged {
         let (Some(open), Some(of)) = (self.open.get_mut(&job), of) else {
@@ -298,6 +311,7 @@ impl Observer {
         hold(customer == open.customer, || format!("the end of {job:?} goes to a stranger"))?;
         match end {
             End::Succeeded { result } => {
+                self.succeeded.insert(job, *result);
                 let by = provider.ok_or_else(|| format!("nobody delivered {job:?}"))?;
                 self.winners.insert(job, by);
                 let claim = result_id(job, by, open.request.kind + 1_000, 0).0;

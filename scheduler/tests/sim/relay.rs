@@ -1,7 +1,8 @@
 //! The relay: steps the scheduler, commits in batches, crashes and comes back.
 
 use super::rng::Rng;
-use mercato_scheduler::{Answer, Config, Fact, Input, Record, Refusal, Scheduler, Step};
+use mercato_scheduler::{Answer, Config, Fact, Input, JobId, Record, Refusal, ResultId, Scheduler, Step};
+use std::collections::BTreeMap;
 
 /// A mistake of the relay, planted to see whether the simulation finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub enum Sabotage {
     LosesAVerdict,
     /// Loses the record of a result now and then.
     LosesASubmission,
+    /// Loses the record that the result of another job came now and then.
+    LosesAnInput,
     /// Loses the record of a rest now and then.
     LosesARest,
     /// Loses the record that somebody is slow now and then.
@@ -39,7 +42,7 @@ pub enum Sabotage {
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::PublishesBeforeCommit,
         Self::LosesARecord,
         Self::CommitsTwice,
@@ -50,6 +53,7 @@ impl Sabotage {
         Self::MisreadsAnswers,
         Self::LosesAVerdict,
         Self::LosesASubmission,
+        Self::LosesAnInput,
         Self::LosesARest,
         Self::LosesAStraggler,
         Self::LosesAPayment,
@@ -74,6 +78,8 @@ pub struct Relay {
     /// When it came up last.
     pub up_since_ms: u64,
     stale_checkpoint: Vec<Record>,
+    /// What it has stored: the results of jobs that the scheduler may have forgotten.
+    pub results: BTreeMap<JobId, ResultId>,
 }
 
 /// Records after which the journal is compacted.
@@ -89,12 +95,18 @@ impl Relay {
             sabotage,
             up_since_ms: 0,
             stale_checkpoint: Vec::new(),
+            results: BTreeMap::new(),
         }
     }
 
     /// What it makes of a message.
     pub fn read(&self, input: &Input) -> Input {
         let mut read = input.clone();
+        if let Input::Request { request, .. } = &mut read {
+            for input in &mut request.inputs {
+                input.result = self.results.get(&input.job).copied();
+            }
+        }
         if let (Some(Sabotage::MisreadsAnswers), Input::Result { answer: Answer::Digest(digest), .. }) =
             (self.sabotage, &mut read)
         {
@@ -151,12 +163,15 @@ impl Relay {
                 let loses_result = self.slips(Sabotage::LosesASubmission, rng);
                 let rest = |record: &Record| matches!(record.fact, Fact::Rested { .. });
                 let loses_rest = self.slips(Sabotage::LosesARest, rng);
+                let input = |record: &Record| matches!(record.fact, Fact::InputCame { .. });
+                let loses_input = self.slips(Sabotage::LosesAnInput, rng);
                 let straggler = |record: &Record| matches!(record.fact, Fact::Straggled { .. });
                 let loses_straggler = self.slips(Sabotage::LosesAStraggler, rng);
                 let payment = |record: &Record| matches!(record.fact, Fact::Paid { .. });
                 let loses_payment = self.slips(Sabotage::LosesAPayment, rng);
                 let is_lost = |record: &Record| {
-                    loses_straggler && straggler(record)
+                    loses_input && input(record)
+                        || loses_straggler && straggler(record)
                         || loses && lost(record)
                         || loses_result && submission(record)
                         || loses_rest && rest(record)

@@ -127,6 +127,8 @@ fn config() -> Config {
         ended_retention_ms: 10 * MINUTE,
         ended_max: 100,
         run_timeout_max_ms: HOUR,
+        // Chains add up; all must have ended when the world has.
+        job_timeout_max_ms: 110 * MINUTE,
         ..Config::default()
     }
 }
@@ -424,7 +426,10 @@ impl World {
     /// Brings an effect to the provider that it concerns.
     fn tell(&mut self, effect: &Effect, away_ms: u64) {
         match effect {
-            Effect::AnnounceLease { job, provider, lease, run_ms, backs_up, .. } => {
+            Effect::AnnounceLease { job, provider, lease, run_ms, backs_up, inputs, .. } => {
+                if !inputs.is_empty() {
+                    self.count("chained leases", 1);
+                }
                 if backs_up.is_some() {
                     self.count("backups", 1);
                 }
@@ -449,7 +454,13 @@ impl World {
                 Verdict::Pass => self.count("verdict: pass", 1),
                 Verdict::Outlier => self.count("verdict: outlier", 1),
             },
-            Effect::AnnounceEnd { job, end, .. } => {
+            Effect::AnnounceEnd { job, end, failed_input, .. } => {
+                if let End::Succeeded { result } = end {
+                    self.relay.results.insert(*job, *result);
+                }
+                if failed_input.is_some() {
+                    self.count("upstream failed", 1);
+                }
                 self.count(end_name(end), 1);
                 self.compare_with_truth(*job, end);
                 self.requests.remove(job);
@@ -519,7 +530,8 @@ impl World {
     fn ask(&mut self, customer: u64) {
         self.enter_in(SECOND, 5 * MINUTE - SECOND, Event::Ask(customer));
         let job = job_id(&mut self.rng);
-        let request = request(self.now_ms, &self.ids, &mut self.rng);
+        let recent: Vec<JobId> = self.recent.iter().rev().take(10).map(|(job, _)| *job).collect();
+        let request = request(self.now_ms, &self.ids, &recent, &mut self.rng);
         self.send(Input::Request { job, customer: customer_id(customer), request });
         if self.rng.chance(30) {
             let at_ms = self.rng.between(100, 5 * MINUTE);
@@ -743,6 +755,9 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::TooManyJobs { .. } => "refused: too many jobs",
         Refusal::TooManyJobsOfCustomer { .. } => "refused: too many jobs of a customer",
         Refusal::TooManyReplicas { .. } => "refused: too many replicas",
+        Refusal::InputFailed { .. } => "refused: input failed",
+        Refusal::InputCycle => "refused: input cycle",
+        Refusal::InputsTooDeep => "refused: inputs too deep",
         Refusal::DeadlinePassed => "refused: deadline passed",
         Refusal::TooManyProviders { .. } => "refused: too many providers",
         Refusal::NotTheCustomersPayment => "refused: not the customer's payment",
