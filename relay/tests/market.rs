@@ -8,7 +8,7 @@ use mercato::market::{Delivery, Market};
 use mercato::nostr::{Event, EventId, Pubkey};
 use mercato::store::memory::MemoryStore;
 use mercato::store::{Progress, Record, Scan, Store, StoreError, StoreStats, Transaction};
-use mercato_scheduler::{Op, ProviderId, Value};
+use mercato_scheduler::{Op, Order, ProviderId, Rank, Value};
 
 const CUSTOMER: u8 = 1;
 const ALICE: u8 = 2;
@@ -41,7 +41,7 @@ fn passed_on() -> (World, EventId) {
 fn a_plain_request_needs_no_tag_of_ours() {
     let (world, job) = leased();
     let request = &world.market.scheduler().state().jobs()[&mercato_scheduler::JobId(job.0)].request;
-    assert_eq!(*request, mercato_scheduler::Request::new(5050));
+    assert_eq!(**request, mercato_scheduler::Request::new(5050));
 }
 
 #[test]
@@ -70,6 +70,9 @@ fn every_scheduling_tag_reaches_the_scheduler() {
     assert_eq!((model.op, &model.values[..]), (Op::In, &[Value::Text("llama".into()), Value::Int(7)][..]));
     assert_eq!((gpu.op, &gpu.values[..]), (Op::Has, &[][..]));
     assert_eq!((vram.op, &vram.values[..]), (Op::GreaterOrEqual, &[Value::Int(-1)][..]));
+    assert_eq!(request.rank, [Rank { attribute: "price".to_owned(), order: Order::Asc }]);
+    assert_eq!((request.input_count, request.input_bytes), (1, 4));
+    assert_eq!(request.params, [("k".to_owned(), Value::Text("v".to_owned()))]);
 }
 
 #[test]
@@ -538,6 +541,23 @@ fn every_tag_of_an_advert_reaches_the_scheduler() {
     let caps = [("vram_mb", Value::Int(24_576)), ("model", text("llama")), ("model", text("-0x1"))];
     assert_eq!(advert.caps, caps.map(|(name, value)| (name.to_owned(), value)));
     assert_eq!(advert.slots, Some(4));
+    let [accept] = &advert.accept[..] else { panic!("{advert:?}") };
+    assert_eq!((accept.op, &accept.values[..]), (Op::GreaterOrEqual, &[Value::Int(1_000)][..]));
+}
+
+#[test]
+fn a_provider_gets_only_jobs_that_meet_its_conditions() {
+    let mut world = World::new();
+    let tags = tags!["k", 5050; "accept", "bid", ">=", 1000; "accept", "param.size", "in", "s", "m"; "accept", "input.bytes", "<", 5];
+    world.say(ALICE, 31990, tags).unwrap();
+    let leased = |world: &mut World, tags| {
+        let job = ask(world, tags).unwrap();
+        !world.market.scheduler().state().jobs()[&mercato_scheduler::JobId(job.0)].leases.is_empty()
+    };
+    assert!(!leased(&mut world, tags!["bid", 999; "param", "size", "s"; "i", "text"]));
+    assert!(!leased(&mut world, tags!["bid", 1000; "param", "size", "l"; "i", "text"]));
+    assert!(!leased(&mut world, tags!["bid", 1000; "param", "size", "m"; "i", "texts"]));
+    assert!(leased(&mut world, tags!["bid", 1000; "param", "size", "m"; "i", "text"]));
 }
 
 #[test]

@@ -17,6 +17,13 @@ fn request() -> Request {
     Request {
         bid_msat: Some(u64::MAX),
         require: ops.into_iter().map(requirement).collect(),
+        rank: vec![
+            Rank { attribute: "price".to_owned(), order: Order::Asc },
+            Rank { attribute: "n".to_owned(), order: Order::Desc },
+        ],
+        input_count: u32::MAX,
+        input_bytes: u64::MAX,
+        params: vec![("k".to_owned(), Value::Int(1))],
         providers: vec![PROVIDER],
         inputs: vec![Upstream { job: JOB, result: None }, Upstream { job: JOB, result: Some(ResultId([5; 32])) }],
         dispatch: Dispatch::Open,
@@ -39,6 +46,7 @@ fn advert() -> Advert {
     Advert {
         kinds: vec![Offer { kind: 5050, price_msat: None }, Offer { kind: 5999, price_msat: Some(0) }],
         caps: vec![("model".to_owned(), Value::Text(String::new())), ("n".to_owned(), Value::Int(-1))],
+        accept: vec![requirement(Op::Has)],
         slots: Some(0),
     }
 }
@@ -52,6 +60,7 @@ fn terms() -> Terms {
         attempts: 4,
         deadline_ms: u64::MAX,
         open_at_ms: Some(5),
+        customer_rank: 12,
     }
 }
 
@@ -153,7 +162,7 @@ fn job(stage: Stage) -> Job {
     Job {
         id: JOB,
         customer: CUSTOMER,
-        request: request(),
+        request: Box::new(request()),
         terms: terms(),
         arrival: 3,
         arrived_ms: 4,

@@ -1,6 +1,7 @@
 //! What a provider offers.
 
 use crate::refusal::Flaw;
+use crate::request::Requirement;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -10,6 +11,8 @@ pub const CAPS_MAX: usize = 64;
 pub const OFFERS_MAX: usize = 256;
 /// Job kinds that a walk-in may listen for; who lists more watches the market rather than works in it.
 pub const WALK_IN_KINDS_MAX: usize = 64;
+/// Conditions on jobs that an advert may list.
+pub const ACCEPTS_MAX: usize = 32;
 /// Bytes of an attribute's name or text value.
 pub const TEXT_MAX: usize = 256;
 
@@ -38,6 +41,8 @@ pub struct Advert {
     pub kinds: Vec<Offer>,
     /// Capabilities by name; a name may repeat and then has several values.
     pub caps: Vec<(String, Value)>,
+    /// Conditions on the job's attributes; all must hold, or it gets no lease on it.
+    pub accept: Vec<Requirement>,
     /// Jobs that it does at a time; `None`: the operator's default.
     pub slots: Option<u32>,
 }
@@ -56,8 +61,7 @@ impl Advert {
 
     /// The values of a capability.
     pub fn values<'a>(&'a self, attribute: &'a str) -> impl Iterator<Item = &'a Value> {
-        let named = self.caps.iter().filter(move |(name, _)| name == attribute);
-        named.map(|(_, value)| value)
+        values(&self.caps, attribute)
     }
 
     /// Why this advert is refused at the door.
@@ -68,8 +72,18 @@ impl Advert {
         if self.caps.len() > CAPS_MAX {
             return Some(Flaw::TooManyCaps);
         }
-        self.caps.iter().find_map(|(name, value)| name_flaw(name).or_else(|| value.flaw()))
+        if self.accept.len() > ACCEPTS_MAX {
+            return Some(Flaw::TooManyAccepts);
+        }
+        let caps = self.caps.iter().find_map(|(name, value)| name_flaw(name).or_else(|| value.flaw()));
+        caps.or_else(|| self.accept.iter().find_map(Requirement::flaw))
     }
+}
+
+/// The values under a name.
+pub(crate) fn values<'a>(all: &'a [(String, Value)], name: &'a str) -> impl Iterator<Item = &'a Value> {
+    let named = all.iter().filter(move |(known, _)| known == name);
+    named.map(|(_, value)| value)
 }
 
 impl Value {

@@ -1,10 +1,11 @@
 //! A job: its request, where it stands, its leases and its results.
 
+use crate::advert::{Value, values};
 use crate::effect::{End, JobView, Status};
 use crate::id::{CustomerId, JobId, ProviderId};
 use crate::lease::{Attempt, Lease, Phase};
 use crate::money::{Bill, Money};
-use crate::request::{Dispatch, Request};
+use crate::request::{Dispatch, Request, Requirement};
 use crate::validation::{Group, Submission};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub struct Terms {
     pub deadline_ms: u64,
     /// When to see whether everybody may answer, if it has had no lease by then.
     pub open_at_ms: Option<u64>,
+    /// How well its customer paid when it came, from 0 to 100.
+    pub customer_rank: u32,
 }
 
 /// Where a job stands. How far its leases have come, they know themselves.
@@ -61,8 +64,8 @@ pub struct Job {
     pub id: JobId,
     /// Whose it is.
     pub customer: CustomerId,
-    /// As asked; after the end without requirements and named providers.
-    pub request: Request,
+    /// As asked; after the end without requirements, wishes, parameters and named providers.
+    pub request: Box<Request>,
     /// As granted.
     pub terms: Terms,
     /// Place in the order of arrival of all jobs: the queue's order.
@@ -320,6 +323,25 @@ impl Job {
     /// lease. It need not know of leases to get the request.
     pub fn is_claimable_by(&self, provider: ProviderId) -> bool {
         self.is_open() && self.request.opens() && self.granted() == 0 && self.request.providers.contains(&provider)
+    }
+
+    /// Whether a provider with this condition on jobs takes it.
+    pub fn meets(&self, condition: &Requirement) -> bool {
+        let whole = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let own = match condition.attribute.as_str() {
+            "kind" => Some(whole(self.request.kind.into())),
+            "bid" => self.request.bid_msat.map(whole),
+            "replicas" => Some(whole(self.request.replicas.into())),
+            "customer.rank" => Some(whole(self.terms.customer_rank.into())),
+            "input.count" => Some(whole(self.request.input_count.into())),
+            "input.bytes" => Some(whole(self.request.input_bytes)),
+            _ => None,
+        };
+        match (&own, condition.attribute.strip_prefix("param.")) {
+            (Some(value), _) => condition.met_by(|| std::iter::once(value)),
+            (None, Some(param)) => condition.met_by(|| values(&self.request.params, param)),
+            (None, None) => false,
+        }
     }
 
     /// Who held the lease that was granted last, of those that are over.

@@ -93,7 +93,7 @@ mod turn;
 mod validation;
 mod wake;
 
-pub use advert::{Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value, WALK_IN_KINDS_MAX};
+pub use advert::{ACCEPTS_MAX, Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value, WALK_IN_KINDS_MAX};
 pub use config::Config;
 pub use customer::Customer;
 pub use effect::{Effect, End, JobView, LeaseView, Status};
@@ -107,7 +107,10 @@ pub use provider::{ESTABLISHED, Presence, Provider};
 pub use record::{Fact, Record};
 pub use refusal::{Flaw, Refusal};
 pub use reputation::{Counterparty, Evidence, HALF_LIFE_MS, OUTCOME, Reputation, SHARE_MAX, Tally, weight};
-pub use request::{Dispatch, INPUTS_MAX, NAMED_MAX, Op, REQUIREMENTS_MAX, Request, Requirement, Upstream, VALUES_MAX};
+pub use request::{
+    Dispatch, INPUTS_MAX, NAMED_MAX, Op, Order, PARAMS_MAX, RANKS_MAX, REQUIREMENTS_MAX, Rank, Request, Requirement,
+    Upstream, VALUES_MAX,
+};
 pub use scheduler::{RestoreError, Scheduler, Step};
 pub use state::State;
 pub use validation::{Answer, Group, NUMBER_MAX, NUMBER_PLACES, NUMBERS_MAX, ONE_PPM, Submission, Validation, Verdict};

@@ -1,9 +1,9 @@
 //! Which provider gets a job.
 //!
 //! **Feasible** is a provider that is alive, has a free slot, offers the kind at no more than the bid, has not tried the job, is
-//! named by the request if that names any, and meets every requirement; a walk-in only where no other is. Of the feasible, two are drawn
-//! and the better one wins; of equals the one drawn first. Drawing two is nearly as good as scoring everybody,
-//! and does not send every job to the same best provider.
+//! named by the request if that names any, and meets every requirement, while the job meets its every condition (`accept`); a walk-in only where no other is. Of the
+//! feasible, two are drawn (eight, if the request wishes for an order) and the better one wins; of equals the one drawn first. Drawing two is
+//! nearly as good as scoring everybody, and does not send every job to the same best provider.
 //!
 //! **Numbers.** `seed = hash(job, attempt)`; the numbers are `splitmix64(seed)`, `splitmix64` of that, and so on.
 //! `hash` folds the job id's four little-endian words and then the attempt through [`splitmix64`]: `h = splitmix64(h ^ word)` from 0.
@@ -15,14 +15,17 @@
 //!    `in`: value by value, in the order of the requirement. `has`: of its values the one with the fewest.
 //!    `!=` a text, and `has` without values: whoever has the attribute, by id.
 //!
-//! **Draw.** A number modulo the length of the list is a place in it. Up to 32 places are looked at, until two different providers
+//! **Draw.** A number modulo the length of the list is a place in it. Up to 32 places are looked at, until two (or eight) different providers
 //! are found that are feasible; of a provider with several values in the list only its first place counts. When
 //! none is found, or the list has no more than 32 places, all of it is looked at instead: the feasible in order of their ids, the first
-//! swapped with the one at the next number modulo their count, the second with one of the rest likewise. So are two of named providers drawn.
+//! swapped with the one at the next number modulo their count, the second with one of the rest likewise. So are named providers drawn.
 //!
 //! **Newcomers.** When the first number is divisible by 8, those of list 1 who have fewer than 5 outcomes are tried before, by up to 32
 //! draws; if one of them is feasible, the job goes to a newcomer. All newcomers together get an eighth of the jobs at
 //! most, however many keys somebody makes, and a good one is not kept out by those with a record.
+//!
+//! **Rank.** Of those drawn who is best by the first wish of the request, of equals by the next, wins before any score. Of several
+//! whole numbers of a capability the best counts, `price` is what is asked for the kind, and who has none comes last.
 //!
 //! **Score**, all in thousandths and integers, rounded down:
 //!
@@ -36,16 +39,20 @@
 
 pub use crate::draw::{seed, splitmix64};
 
+use crate::advert::Value;
 use crate::draw::Draws;
 use crate::id::ProviderId;
 use crate::job::Job;
 use crate::list::List;
 use crate::provider::Provider;
+use crate::request::{Order, Rank};
 use crate::state::State;
 use crate::supply::Supply;
 
-/// Feasible providers that are compared.
+/// Feasible providers that are compared ...
 const DRAWN: usize = 2;
+/// ... and so many when the request wishes for an order.
+const DRAWN_RANKED: usize = 8;
 /// Places of a list that are looked at before all of it is.
 const LOOKS: usize = 32;
 /// One job in so many goes to a newcomer first.
@@ -101,6 +108,7 @@ fn candidate<'a>(job: &Job, provider: &'a Provider) -> Option<Candidate<'a>> {
     let suits = affordable
         && !is_own
         && job.request.require.iter().all(|requirement| requirement.holds(advert))
+        && advert.accept.iter().all(|condition| job.meets(condition))
         && !job.has_tried(provider.id);
     suits.then_some((provider, price_msat.unwrap_or(0)))
 }
@@ -114,6 +122,11 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
+    /// How many are to be compared.
+    fn wanted(&self) -> usize {
+        if self.job.request.rank.is_empty() { DRAWN } else { DRAWN_RANKED }
+    }
+
     /// Named providers are few: all are looked at.
     fn named(&mut self) -> Found<'a> {
         let named = &self.job.request.providers;
@@ -149,8 +162,9 @@ impl<'a> Search<'a> {
     /// Looks at places of a list until enough feasible ones are found.
     fn some_of(&mut self, list: &List<'a>) -> Found<'a> {
         let (len, before) = (list.len(), self.looks);
-        let mut candidates: Vec<Candidate<'a>> = Vec::with_capacity(DRAWN);
-        while len > 0 && candidates.len() < DRAWN && self.looks - before < LOOKS {
+        let wanted = self.wanted();
+        let mut candidates: Vec<Candidate<'a>> = Vec::with_capacity(wanted);
+        while len > 0 && candidates.len() < wanted && self.looks - before < LOOKS {
             self.looks += 1;
             let Some(entry) = list.get(self.draws.below(len)) else {
                 continue;
@@ -176,7 +190,7 @@ impl<'a> Search<'a> {
         if feasible.iter().any(|(row, _)| !row.walk_in) {
             feasible.retain(|(row, _)| !row.walk_in);
         }
-        let candidates = self.draws.pick(feasible, DRAWN);
+        let candidates = self.draws.pick(feasible, self.wanted());
         Found { candidates, list, looks: self.looks - before, newcomer: false }
     }
 }
@@ -198,7 +212,8 @@ fn best(state: &State, job: &Job, found: &Found<'_>, seed: u64) -> Option<Choice
     let cheapest_msat = found.candidates.iter().map(|(_, price_msat)| *price_msat).min()?;
     let rate = |one| (one, Score::of(one, state.low_permille(one.0, job.request.kind), cheapest_msat));
     let rated = found.candidates.iter().map(rate);
-    let better = |best: (_, Score), next: (_, Score)| if next.1.total() > best.1.total() { next } else { best };
+    let merit = |(one, score): &(&Candidate<'_>, Score)| (merits(&job.request.rank, one), score.total());
+    let better = |best, next| if merit(&next) > merit(&best) { next } else { best };
     let ((provider, _), score) = rated.reduce(better)?;
     let size = |len: usize| i64::try_from(len).unwrap_or(i64::MAX);
     let why = vec![
@@ -213,6 +228,27 @@ fn best(state: &State, job: &Job, found: &Found<'_>, seed: u64) -> Option<Choice
         ("newcomer", i64::from(found.newcomer)),
     ];
     Some(Choice { provider: provider.id, seed, why })
+}
+
+/// How well a provider serves each wish: more is better.
+fn merits(wishes: &[Rank], candidate: &Candidate<'_>) -> Vec<Option<i128>> {
+    wishes.iter().map(|wish| merit(wish, candidate)).collect()
+}
+
+fn merit(wish: &Rank, (provider, price_msat): &Candidate<'_>) -> Option<i128> {
+    let sign = match wish.order {
+        Order::Asc => -1,
+        Order::Desc => 1,
+    };
+    if wish.attribute == "price" {
+        return Some(sign * i128::from(*price_msat));
+    }
+    let values = provider.advert.iter().flat_map(|advert| advert.values(&wish.attribute));
+    let numbers = values.filter_map(|value| match value {
+        Value::Int(number) => Some(sign * i128::from(*number)),
+        Value::Text(_) => None,
+    });
+    numbers.max()
 }
 
 /// The terms of a score, in thousandths.

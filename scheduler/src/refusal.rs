@@ -181,6 +181,15 @@ pub enum Flaw {
     /// More than 64 capabilities.
     #[error("an advert has at most 64 capabilities")]
     TooManyCaps,
+    /// More than 32 conditions in an advert.
+    #[error("an advert has at most 32 conditions on jobs")]
+    TooManyAccepts,
+    /// More than 8 wishes for an order.
+    #[error("a request has at most 8 wishes for an order of providers")]
+    TooManyRanks,
+    /// More than 64 parameters.
+    #[error("a request has at most 64 parameters")]
+    TooManyParams,
     /// More than 256 offers.
     #[error("an advert has at most 256 job kinds")]
     TooManyOffers,

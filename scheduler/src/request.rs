@@ -16,6 +16,11 @@ pub const INPUTS_MAX: usize = 16;
 /// Providers that a request may name.
 pub const NAMED_MAX: usize = 64;
 
+/// Wishes for an order of providers that a request may list.
+pub const RANKS_MAX: usize = 8;
+/// Parameters that a request may have.
+pub const PARAMS_MAX: usize = 64;
+
 /// How a capability is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
@@ -48,6 +53,24 @@ pub struct Requirement {
     pub values: Vec<Value>,
 }
 
+/// Which value of a capability is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// The lower.
+    Asc,
+    /// The higher.
+    Desc,
+}
+
+/// A wish for the providers that rank best by a capability that is a whole number, or by `price`, what they ask for the kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rank {
+    /// Name of the capability.
+    pub attribute: String,
+    /// Which value is better.
+    pub order: Order,
+}
+
 /// Who may answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dispatch {
@@ -76,6 +99,14 @@ pub struct Request {
     pub bid_msat: Option<u64>,
     /// Conditions on the provider; all must hold.
     pub require: Vec<Requirement>,
+    /// Which of the providers that are drawn is better, before their score; the first wish weighs most.
+    pub rank: Vec<Rank>,
+    /// How many inputs it has.
+    pub input_count: u32,
+    /// Bytes of its inputs.
+    pub input_bytes: u64,
+    /// Its parameters, for providers' conditions only.
+    pub params: Vec<(String, Value)>,
     /// When not empty, only these may hold a lease.
     pub providers: Vec<ProviderId>,
     /// Jobs whose results it needs: it gets no lease before it has them all.
@@ -113,6 +144,10 @@ impl Request {
             kind,
             bid_msat: None,
             require: Vec::new(),
+            rank: Vec::new(),
+            input_count: 0,
+            input_bytes: 0,
+            params: Vec::new(),
             providers: Vec::new(),
             inputs: Vec::new(),
             dispatch: Dispatch::Leased,
@@ -164,7 +199,20 @@ impl Request {
         if !self.inputs.is_empty() && self.dispatch == Dispatch::Open {
             return Some(Flaw::OpenInputs);
         }
-        self.replication_flaw().or_else(|| self.require.iter().find_map(Requirement::flaw))
+        if self.rank.len() > RANKS_MAX {
+            return Some(Flaw::TooManyRanks);
+        }
+        if self.params.len() > PARAMS_MAX {
+            return Some(Flaw::TooManyParams);
+        }
+        self.replication_flaw().or_else(|| self.text_flaw())
+    }
+
+    fn text_flaw(&self) -> Option<Flaw> {
+        let required = self.require.iter().find_map(Requirement::flaw);
+        let ranked = || self.rank.iter().find_map(|rank| name_flaw(&rank.attribute));
+        let named = |(name, value): &(String, Value)| name_flaw(name).or_else(|| value.flaw());
+        required.or_else(ranked).or_else(|| self.params.iter().find_map(named))
     }
 
     fn replication_flaw(&self) -> Option<Flaw> {
@@ -189,16 +237,21 @@ impl Request {
 impl Requirement {
     /// Whether the advert's capabilities fulfil it.
     pub fn holds(&self, advert: &Advert) -> bool {
-        let mut values = advert.values(&self.attribute);
+        self.met_by(|| advert.values(&self.attribute))
+    }
+
+    /// Whether these values of its attribute fulfil it.
+    pub(crate) fn met_by<'a, I: Iterator<Item = &'a Value>>(&self, all: impl Fn() -> I) -> bool {
+        let mut values = all();
         match self.op {
             Op::Equal | Op::In => values.any(|value| self.values.contains(value)),
-            Op::NotEqual => self.holds_not_equal(advert),
+            Op::NotEqual => self.met_by_others(values),
             Op::Less => values.any(|value| self.compares(value, |cap, asked| cap < asked)),
             Op::LessOrEqual => values.any(|value| self.compares(value, |cap, asked| cap <= asked)),
             Op::Greater => values.any(|value| self.compares(value, |cap, asked| cap > asked)),
             Op::GreaterOrEqual => values.any(|value| self.compares(value, |cap, asked| cap >= asked)),
             Op::Has if self.values.is_empty() => values.next().is_some(),
-            Op::Has => self.values.iter().all(|asked| advert.values(&self.attribute).any(|value| value == asked)),
+            Op::Has => self.values.iter().all(|asked| all().any(|value| value == asked)),
         }
     }
 
@@ -214,12 +267,12 @@ impl Requirement {
         }
     }
 
-    fn holds_not_equal(&self, advert: &Advert) -> bool {
+    fn met_by_others<'a>(&self, values: impl Iterator<Item = &'a Value>) -> bool {
         let Some(asked) = self.values.first() else {
             return false;
         };
-        let same_type = |value: &&Value| std::mem::discriminant(*value) == std::mem::discriminant(asked);
-        let mut comparable = advert.values(&self.attribute).filter(same_type).peekable();
+        let same_type = |value: &&'a Value| std::mem::discriminant(*value) == std::mem::discriminant(asked);
+        let mut comparable = values.filter(same_type).peekable();
         comparable.peek().is_some() && comparable.all(|value| value != asked)
     }
 
@@ -230,7 +283,7 @@ impl Requirement {
         }
     }
 
-    fn flaw(&self) -> Option<Flaw> {
+    pub(crate) fn flaw(&self) -> Option<Flaw> {
         if self.values.len() > VALUES_MAX {
             return Some(Flaw::TooManyValues);
         }

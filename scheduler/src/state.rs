@@ -108,7 +108,7 @@ impl State {
             Fact::Requested { job, customer, request, terms } => self.add_job(Job {
                 id: *job,
                 customer: *customer,
-                request: (**request).clone(),
+                request: request.clone(),
                 terms: *terms,
                 arrival: self.next_arrival,
                 arrived_ms: record.at_ms,
@@ -530,6 +530,8 @@ impl State {
         let awaited: Vec<_> = self.jobs.get(&id).into_iter().flat_map(Job::awaited).collect();
         self.change_job(id, |job| {
             job.request.require = Vec::new();
+            job.request.rank = Vec::new();
+            job.request.params = Vec::new();
             job.request.providers = Vec::new();
             job.rests_until_ms = None;
             for (submission, verdict) in job.submissions.iter_mut().zip(verdicts) {

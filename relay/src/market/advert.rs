@@ -1,6 +1,6 @@
 //! Provider adverts, kind 31990 (NIP-89): what one of them offers.
 
-use mercato_scheduler::{Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX};
+use mercato_scheduler::{ACCEPTS_MAX, Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX};
 
 use super::requirement;
 use super::tag::{self, Malformed, Tags, shown};
@@ -21,9 +21,8 @@ pub fn parse(event: &Event) -> Result<Option<Advert>, Malformed> {
     for elements in tags.named("price") {
         set_price(&mut kinds, elements)?;
     }
-    for elements in tags.named("accept") {
-        requirement::parse("accept", elements)?;
-    }
+    let accept: Vec<_> =
+        tags.named("accept").map(|elements| requirement::parse("accept", elements)).collect::<Result<_, _>>()?;
     let caps: Vec<_> = tags.named("cap").map(capability).collect::<Result<_, _>>()?;
     if kinds.len() > OFFERS_MAX {
         return Err(Malformed::new("k", format!("an advert has at most {OFFERS_MAX} job kinds")));
@@ -31,7 +30,10 @@ pub fn parse(event: &Event) -> Result<Option<Advert>, Malformed> {
     if caps.len() > CAPS_MAX {
         return Err(Malformed::new("cap", format!("an advert has at most {CAPS_MAX} capabilities")));
     }
-    Ok(Some(Advert { kinds, caps, slots: tags.only_whole("slots")? }))
+    if accept.len() > ACCEPTS_MAX {
+        return Err(Malformed::new("accept", format!("an advert has at most {ACCEPTS_MAX} conditions")));
+    }
+    Ok(Some(Advert { kinds, caps, accept, slots: tags.only_whole("slots")? }))
 }
 
 fn job_kind(text: &str) -> Option<u16> {

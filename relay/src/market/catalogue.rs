@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-use mercato_scheduler::{Advert, CAPS_MAX, OFFERS_MAX};
+use mercato_scheduler::{ACCEPTS_MAX, Advert, CAPS_MAX, OFFERS_MAX};
 
 use super::advert;
 use crate::nostr::{Event, EventId, Filter, Pubkey, kind};
@@ -175,7 +175,7 @@ impl Catalogue {
     }
 
     /// What the adverts of a provider offer together; `None`: nothing. Of two offers for one kind the newer advert's
-    /// counts; all capabilities hold; the highest number of slots counts, because it is one provider that serves all. What
+    /// counts; all capabilities and conditions hold; the highest number of slots counts, because it is one provider that serves all. What
     /// goes beyond the scheduler's bounds is left out, of the oldest first.
     pub fn union(&self, provider: &Pubkey) -> Option<Advert> {
         let rows = self.providers.get(provider).filter(|rows| !rows.is_empty())?;
@@ -188,10 +188,13 @@ impl Catalogue {
             union.kinds.extend(offers);
             let caps: Vec<_> = advert.caps.iter().filter(|cap| !union.caps.contains(cap)).cloned().collect();
             union.caps.extend(caps);
+            let accept: Vec<_> = advert.accept.iter().filter(|one| !union.accept.contains(one)).cloned().collect();
+            union.accept.extend(accept);
             union.slots = union.slots.max(advert.slots);
         }
         union.kinds.truncate(OFFERS_MAX);
         union.caps.truncate(CAPS_MAX);
+        union.accept.truncate(ACCEPTS_MAX);
         Some(union)
     }
 }

@@ -1,6 +1,9 @@
 //! Job requests, kinds 5000-5999: NIP-90 tags and ours become what the scheduler is asked.
 
-use mercato_scheduler::{Dispatch, NUMBER_PLACES, ONE_PPM, ProviderId, Request, Requirement, Validation};
+use mercato_scheduler::{
+    Dispatch, NUMBER_PLACES, ONE_PPM, Order, PARAMS_MAX, ProviderId, Rank, Request, Requirement, TEXT_MAX, Validation,
+    Value,
+};
 
 use super::clock::Moment;
 use super::tag::{self, Malformed, Tags, shown};
@@ -25,7 +28,6 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
     if !is_for(&tags, own)? {
         return Ok(Asked::Elsewhere);
     }
-    check_unused(&tags)?;
     let adaptive = tags.named("validate").any(|method| method == ["adaptive"]);
     let (replicas, quorum, validate) = replication(&tags, adaptive)?;
     let dispatch = dispatch(&tags, config.dispatch)?;
@@ -37,6 +39,10 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
         adaptive,
         bid_msat: bid_msat(&tags)?,
         require: requirements(&tags)?,
+        rank: tags.named("rank").map(rank).collect::<Result<_, _>>()?,
+        input_count: u32::try_from(tags.named("i").count()).unwrap_or(u32::MAX),
+        input_bytes: input_bytes(&tags),
+        params: params(&tags),
         providers: providers(&tags)?,
         // Who knows our tags means them; who does not may be answered by providers who do not either.
         dispatch,
@@ -123,15 +129,6 @@ fn set_timeouts(request: &mut Request, tags: &Tags) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Tags that are part of the protocol but do not steer anything yet: a request that would be refused later must not
-/// be taken now.
-fn check_unused(tags: &Tags) -> Result<(), Malformed> {
-    for elements in tags.named("rank") {
-        check_rank(elements)?;
-    }
-    Ok(())
-}
-
 /// How many are to do the job, how many of them must agree, and on what.
 fn replication(tags: &Tags, adaptive: bool) -> Result<(u32, u32, Validation), Malformed> {
     let (replicas, quorum) = match tags.only("replicas")? {
@@ -189,9 +186,32 @@ fn tolerances(elements: &[String]) -> Result<Validation, Malformed> {
     }
 }
 
-fn check_rank(elements: &[String]) -> Result<(), Malformed> {
-    match elements {
-        [attribute, order, ..] if !attribute.is_empty() && matches!(order.as_str(), "asc" | "desc") => Ok(()),
-        _ => Err(Malformed::new("rank", "needs an attribute and asc or desc")),
+fn rank(elements: &[String]) -> Result<Rank, Malformed> {
+    let order = match elements {
+        [_, order, ..] if order == "asc" => Some(Order::Asc),
+        [_, order, ..] if order == "desc" => Some(Order::Desc),
+        [..] => None,
+    };
+    match (elements.first().filter(|attribute| !attribute.is_empty()), order) {
+        (Some(attribute), Some(order)) => Ok(Rank { attribute: attribute.clone(), order }),
+        (Some(_) | None, Some(_) | None) => Err(Malformed::new("rank", "needs an attribute and asc or desc")),
     }
+}
+
+/// Bytes of the inputs' data: of a text its own, of anything else those of its address or id.
+fn input_bytes(tags: &Tags) -> u64 {
+    let bytes = tags.values("i").map(|data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+    bytes.fold(0, u64::saturating_add)
+}
+
+/// The parameters on which a provider may have a condition. They are the provider's business, so what goes beyond the scheduler's bounds
+/// is left out and nothing is refused.
+fn params(tags: &Tags) -> Vec<(String, Value)> {
+    let named = tags.named("param").filter_map(|elements| match elements {
+        [name, value, ..] if !name.is_empty() && name.len().max(value.len()) <= TEXT_MAX => {
+            Some((name.clone(), requirement::value(value)))
+        }
+        [..] => None,
+    });
+    named.take(PARAMS_MAX).collect()
 }

@@ -19,7 +19,8 @@ impl Turn<'_> {
         request.may_open &= request.inputs.is_empty();
         self.resolve_inputs(&mut request);
         self.check_inputs(job, &request)?;
-        let terms = Terms::grant(self.config, &request, (self.now_ms, self.inputs_by_ms(&request)));
+        let times = (self.now_ms, self.inputs_by_ms(&request));
+        let terms = Terms::grant(self.config, &request, times, self.state.customer_rank(customer));
         let dispatch = request.dispatch;
         let arrival = self.state.next_arrival;
         self.record(Fact::Requested { job, customer, request: Box::new(request), terms });
@@ -57,7 +58,7 @@ impl Turn<'_> {
 }
 
 impl Terms {
-    fn grant(config: &Config, request: &Request, (now_ms, begins_ms): (u64, u64)) -> Self {
+    fn grant(config: &Config, request: &Request, (now_ms, begins_ms): (u64, u64), customer_rank: u32) -> Self {
         let wish = |asked: Option<u64>, default: u64, max: u64| asked.unwrap_or(default).min(max);
         let more = request.replicas.saturating_sub(1);
         let wish_attempts = request.attempts.unwrap_or(config.attempts_default.saturating_add(more));
@@ -73,6 +74,7 @@ impl Terms {
             attempts: wish_attempts.min(config.attempts_max).max(request.replicas),
             deadline_ms: wish(request.deadline_ms, default_ms, latest_ms),
             open_at_ms: config.open_after_ms.filter(|_| request.opens()).map(|ms| now_ms.saturating_add(ms)),
+            customer_rank,
         }
     }
 

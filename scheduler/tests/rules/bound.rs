@@ -41,12 +41,24 @@ fn flawed_requests_are_refused() {
         (Request { replicas: 2, dispatch: Dispatch::Open, ..request() }, Flaw::OpenReplicas),
         (Request { replicas: 3, attempts: Some(2), ..request() }, Flaw::FewerAttemptsThanReplicas),
         (Request { replicas: 3, quorum: 2, providers: vec![provider(1); 3], ..request() }, Flaw::FewerNamedThanQuorum),
+        (Request { rank: vec![rank("a"); RANKS_MAX + 1], ..request() }, Flaw::TooManyRanks),
+        (Request { rank: vec![rank("")], ..request() }, Flaw::EmptyName),
+        (Request { params: vec![param("a"); PARAMS_MAX + 1], ..request() }, Flaw::TooManyParams),
+        (Request { params: vec![param("")], ..request() }, Flaw::EmptyName),
         (tolerance(-1, 0), Flaw::WrongTolerance),
         (tolerance(NUMBER_MAX + 1, 0), Flaw::WrongTolerance),
         (tolerance(0, ONE_PPM + 1), Flaw::WrongTolerance),
     ] {
         refused_request(request, flaw);
     }
+}
+
+fn rank(attribute: &str) -> Rank {
+    Rank { attribute: attribute.to_owned(), order: Order::Asc }
+}
+
+fn param(name: &str) -> (String, Value) {
+    (name.to_owned(), Value::Int(1))
 }
 
 #[test]
@@ -57,6 +69,9 @@ fn flawed_adverts_are_refused() {
     let offers = vec![Offer { kind: KIND, price_msat: None }; OFFERS_MAX + 1];
     refused_advert(Advert { caps: caps(CAPS_MAX + 1), ..advert(None) }, Flaw::TooManyCaps);
     refused_advert(Advert { kinds: offers, ..Advert::default() }, Flaw::TooManyOffers);
+    let accepts = |n| vec![requirement("bid", Op::Has, &[]); n];
+    refused_advert(Advert { accept: accepts(ACCEPTS_MAX + 1), ..advert(None) }, Flaw::TooManyAccepts);
+    refused_advert(Advert { accept: vec![requirement("bid", Op::In, &[])], ..advert(None) }, Flaw::WrongOperands);
     refused_advert(cap("", Value::Int(1)), Flaw::EmptyName);
     refused_advert(cap("a", text(&long)), Flaw::TextTooLong);
     Bench::new().advertise(1, Advert { caps: caps(CAPS_MAX), ..advert(None) });

@@ -203,6 +203,7 @@ fn a_request_may_set_its_times_within_bounds() {
         attempts: 8,
         deadline_ms: 2_000,
         open_at_ms: None,
+        customer_rank: 12,
     };
     assert_eq!(terms, expected);
 }

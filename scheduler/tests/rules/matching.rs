@@ -188,6 +188,114 @@ fn a_provider_that_failed_is_rated_lower() {
     }
 }
 
+/// Whether a provider with this condition gets a job.
+fn accepts(attribute: &str, op: Op, value: Value, request: Request, expected: bool) {
+    let mut bench = Bench::new();
+    let accept = vec![requirement(attribute, op, &[value.clone()])];
+    bench.online(1, Advert { accept, ..advert(None) });
+    let effects = bench.ask(1, request);
+    assert_eq!(!leases(&effects).is_empty(), expected, "{attribute} {op:?} {value:?}");
+}
+
+#[test]
+fn a_provider_gets_only_jobs_that_it_accepts() {
+    let wish = || Request {
+        bid_msat: Some(1_000),
+        input_count: 2,
+        input_bytes: 300,
+        params: vec![("size".to_owned(), Value::Int(512)), ("style".to_owned(), text("ink"))],
+        ..request()
+    };
+    for (attribute, op, fits, fails) in [
+        ("bid", Op::GreaterOrEqual, 1_000, 1_001),
+        ("kind", Op::Equal, i64::from(KIND), 1),
+        ("replicas", Op::LessOrEqual, 1, 0),
+        ("customer.rank", Op::Greater, 11, 12),
+        ("input.count", Op::Less, 3, 2),
+        ("input.bytes", Op::LessOrEqual, 300, 299),
+        ("param.size", Op::Equal, 512, 513),
+    ] {
+        accepts(attribute, op, Value::Int(fits), wish(), true);
+        accepts(attribute, op, Value::Int(fails), wish(), false);
+    }
+    accepts("param.style", Op::In, text("ink"), wish(), true);
+    for absent in ["size", "param.", "param.other", "customer", "x"] {
+        accepts(absent, Op::NotEqual, Value::Int(0), wish(), false);
+    }
+    accepts("bid", Op::NotEqual, Value::Int(0), request(), false);
+}
+
+#[test]
+fn a_job_that_nobody_accepts_waits_for_one_who_does() {
+    let mut bench = Bench::new();
+    let picky =
+        |least| Advert { accept: vec![requirement("bid", Op::GreaterOrEqual, &[Value::Int(least)])], ..advert(None) };
+    bench.online(1, picky(10));
+    bench.ask(1, Request { bid_msat: Some(9), ..request() });
+    assert_eq!(bench.status(1), Status::Queued);
+    assert_eq!(leases(&bench.advertise(1, picky(9))), [(job(1), provider(1))]);
+}
+
+#[test]
+fn the_customers_order_comes_before_the_score() {
+    let by = |attribute: &str, order| Rank { attribute: attribute.to_owned(), order };
+    let caps = |fast: i64, near: i64| [("fast", Value::Int(fast)), ("fast", Value::Int(0)), ("near", Value::Int(near))];
+    for (rank, expected) in [
+        (vec![by("fast", Order::Desc)], 3),
+        (vec![by("near", Order::Asc)], 1),
+        (vec![by("near", Order::Desc), by("price", Order::Desc)], 2),
+        (vec![by("price", Order::Desc)], 1),
+        (vec![by("price", Order::Asc), by("fast", Order::Desc)], 3),
+        (vec![by("unknown", Order::Asc), by("fast", Order::Desc)], 3),
+    ] {
+        let mut bench = Bench::new();
+        for (n, price, fast, near) in [(1, 9, 5, 1), (2, 2, 5, 8), (3, 1, 7, 8)] {
+            bench.online(n, Advert { kinds: advert(Some(price)).kinds, ..advert_with(&caps(fast, near), 1) });
+        }
+        bench.online(4, advert_with(&[], 0));
+        let effects = bench.ask(1, Request { rank: rank.clone(), ..request() });
+        assert_eq!(leases(&effects), [(job(1), provider(expected))], "{rank:?}");
+    }
+}
+
+#[test]
+fn who_has_no_number_ranks_last() {
+    let mut bench = Bench::new();
+    bench.online(1, advert_with(&[("fast", text("very"))], 1));
+    bench.online(2, advert_with(&[("fast", Value::Int(-5))], 1));
+    let rank = vec![Rank { attribute: "fast".to_owned(), order: Order::Desc }];
+    let effects = bench.ask(1, Request { rank, ..request() });
+    assert_eq!(leases(&effects), [(job(1), provider(2))]);
+}
+
+#[test]
+fn newcomers_get_an_eighth_and_not_more() {
+    let mut bench = Bench::new();
+    let proven = 1;
+    bench.online(proven, advert_with(&[], 100));
+    for n in 1..=6 {
+        bench.ask(n, request());
+        bench.deliver(n, proven).expect("accepted");
+    }
+    for n in 2..=60 {
+        bench.online(n, advert_with(&[], 100));
+    }
+    let mut served = [0, 0];
+    for n in 0..=239_u8 {
+        let id = JobId([n, 7].repeat(16).try_into().expect("32 bytes"));
+        let named = Input::Request { job: id, customer: customer(2), request: request() };
+        let effects = bench.scheduler.step(bench.now_ms, named).expect("requested").effects;
+        let turn = effects.iter().find_map(|effect| match effect {
+            Effect::AnnounceLease { why, .. } => {
+                why.iter().find(|(term, _)| *term == "newcomer").map(|(_, turn)| *turn)
+            }
+            _ => None,
+        });
+        served[usize::from(turn == Some(1))] += 1;
+    }
+    assert!((15..=45).contains(&served[1]), "{served:?}");
+}
+
 #[test]
 fn a_lease_says_why() {
     let mut bench = Bench::new();

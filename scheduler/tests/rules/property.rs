@@ -31,11 +31,16 @@ pub fn any_value() -> impl Strategy<Value = Value> {
 fn any_advert() -> impl Strategy<Value = Advert> {
     let offer = (any_kind(), of(0..4u64)).prop_map(|(kind, price_msat)| Offer { kind, price_msat });
     let cap = ("[xy]", any_value());
-    (vec(offer, 0..4), vec(cap, 0..4), of(0..4u32)).prop_map(|(kinds, caps, slots)| Advert { kinds, caps, slots })
+    (vec(offer, 0..4), vec(cap, 0..4), any_conditions(), of(0..4u32)).prop_map(|(kinds, caps, accept, slots)| Advert {
+        kinds,
+        caps,
+        accept,
+        slots,
+    })
 }
 
-pub fn any_requirement() -> impl Strategy<Value = Requirement> {
-    let op = prop::sample::select(vec![
+fn any_op() -> impl Strategy<Value = Op> {
+    prop::sample::select(vec![
         Op::Equal,
         Op::NotEqual,
         Op::Less,
@@ -44,15 +49,43 @@ pub fn any_requirement() -> impl Strategy<Value = Requirement> {
         Op::GreaterOrEqual,
         Op::In,
         Op::Has,
-    ]);
-    ("[xy]", op, vec(any_value(), 0..3)).prop_map(|(attribute, op, values)| Requirement { attribute, op, values })
+    ])
+}
+
+/// Conditions on a job, most of which most jobs meet.
+pub fn any_conditions() -> impl Strategy<Value = Vec<Requirement>> {
+    let on = |name: &'static str, op, value| requirement(name, op, &[value]);
+    let condition = prop_oneof![
+        3 => (0..3i64).prop_map(move |bid| on("bid", Op::GreaterOrEqual, Value::Int(bid))),
+        2 => (1..3i64).prop_map(move |most| on("replicas", Op::LessOrEqual, Value::Int(most))),
+        1 => (0..3u16).prop_map(move |kind| on("kind", Op::NotEqual, Value::Int(i64::from(KIND + kind)))),
+        1 => (11..14i64).prop_map(move |rank| on("customer.rank", Op::GreaterOrEqual, Value::Int(rank))),
+        2 => any_value().prop_map(move |value| on("param.x", Op::NotEqual, value)),
+        1 => (6..9i64).prop_map(move |most| on("input.bytes", Op::LessOrEqual, Value::Int(most))),
+        1 => ("[xy]", any_value()).prop_map(|(name, value)| requirement(&name, Op::Equal, &[value])),
+    ];
+    prop_oneof![3 => Just(vec![]), 1 => vec(condition, 1..3)]
+}
+
+pub fn any_ranks() -> impl Strategy<Value = Vec<Rank>> {
+    let order = prop_oneof![Just(Order::Asc), Just(Order::Desc)];
+    let rank = ("[xyn]|price", order).prop_map(|(attribute, order)| Rank { attribute, order });
+    prop_oneof![2 => Just(vec![]), 1 => vec(rank, 1..3)]
+}
+
+pub fn any_params() -> impl Strategy<Value = Vec<(String, Value)>> {
+    vec(("[xy]", any_value()), 0..3)
+}
+
+pub fn any_requirement() -> impl Strategy<Value = Requirement> {
+    ("[xy]", any_op(), vec(any_value(), 0..3)).prop_map(|(attribute, op, values)| Requirement { attribute, op, values })
 }
 
 fn any_request() -> impl Strategy<Value = Request> {
     let who = (
         any_kind(),
         of(0..4u64),
-        vec(any_requirement(), 0..2),
+        (vec(any_requirement(), 0..2), any_ranks(), any_params()),
         prop_oneof![3 => Just(vec![]), 1 => vec(any_job(), 1..4)],
         prop_oneof![3 => Just(vec![]), 1 => vec(any_provider(), 1..4)],
         prop_oneof![6 => Just(Dispatch::Leased), 1 => Just(Dispatch::Open)],
@@ -62,31 +95,34 @@ fn any_request() -> impl Strategy<Value = Request> {
         3 => Just((1, 1, Validation::Exact)),
         3 => (1..4u32, 0..4u32, any_validation()),
     ];
-    (who, times, replication).prop_map(
-        |((kind, bid_msat, require, inputs, providers, dispatch), times, replication)| {
-            let (replicas, quorum, validate) = replication;
-            let (accept, run, pay, heartbeat, attempts, deadline_ms) = times;
-            Request {
-                kind,
-                bid_msat,
-                require,
-                providers,
-                inputs: inputs.into_iter().map(|job| Upstream { job, result: None }).collect(),
-                dispatch,
-                may_open: attempts.is_none(),
-                replicas,
-                quorum,
-                validate,
-                adaptive: bid_msat.is_some_and(|bid| bid > 1) && quorum > 1,
-                accept_timeout_ms: accept,
-                run_timeout_ms: run,
-                pay_timeout_ms: pay,
-                heartbeat_timeout_ms: heartbeat,
-                attempts,
-                deadline_ms,
-            }
-        },
-    )
+    (who, times, replication).prop_map(|((kind, bid_msat, wishes, inputs, providers, dispatch), times, replication)| {
+        let (replicas, quorum, validate) = replication;
+        let (require, rank, params) = wishes;
+        let (accept, run, pay, heartbeat, attempts, deadline_ms) = times;
+        Request {
+            kind,
+            bid_msat,
+            require,
+            rank,
+            input_count: 1,
+            input_bytes: 7,
+            params,
+            providers,
+            inputs: inputs.into_iter().map(|job| Upstream { job, result: None }).collect(),
+            dispatch,
+            may_open: attempts.is_none(),
+            replicas,
+            quorum,
+            validate,
+            adaptive: bid_msat.is_some_and(|bid| bid > 1) && quorum > 1,
+            accept_timeout_ms: accept,
+            run_timeout_ms: run,
+            pay_timeout_ms: pay,
+            heartbeat_timeout_ms: heartbeat,
+            attempts,
+            deadline_ms,
+        }
+    })
 }
 
 fn any_validation() -> impl Strategy<Value = Validation> {
@@ -284,7 +320,7 @@ proptest! {
             // The twin knows the job without being able to place it, and sees the same directory.
             twin.ask(n, alone);
             let mut job = twin.scheduler.state().jobs()[&job(n)].clone();
-            job.request = wish;
+            job.request = Box::new(wish);
             prop_assert_eq!(announced(&effects, job.id), naive_choice(twin.scheduler.state(), &job));
         }
     }

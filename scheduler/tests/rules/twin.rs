@@ -1,7 +1,7 @@
 //! The matcher beside its naive twin: everybody is looked at, lists are made by sorting, and then the published rule decides.
 
 use crate::bench::*;
-use crate::property::{any_requirement, any_value};
+use crate::property::{any_conditions, any_params, any_ranks, any_requirement, any_value};
 use mercato_scheduler::*;
 use proptest::collection::vec;
 use proptest::option::of;
@@ -40,6 +40,20 @@ fn is_feasible(row: &Provider, job: &Job) -> bool {
         && job.submissions.iter().all(|submission| submission.provider != row.id)
         && (job.request.providers.is_empty() || job.request.providers.contains(&row.id))
         && job.request.require.iter().all(|requirement| requirement.holds(advert))
+        && advert.accept.iter().all(|condition| is_met(condition, job))
+}
+
+/// Whether a job meets a provider's condition: as a provider with the job's attributes would meet a requirement.
+fn is_met(condition: &Requirement, job: &Job) -> bool {
+    let params = job.request.params.iter();
+    let mut caps: Vec<_> = params.map(|(name, value)| (format!("param.{name}"), value.clone())).collect();
+    caps.push(("input.count".to_owned(), Value::Int(job.request.input_count.into())));
+    caps.push(("input.bytes".to_owned(), Value::Int(i64::try_from(job.request.input_bytes).expect("small"))));
+    caps.push(("kind".to_owned(), Value::Int(job.request.kind.into())));
+    caps.push(("replicas".to_owned(), Value::Int(job.request.replicas.into())));
+    caps.push(("customer.rank".to_owned(), Value::Int(job.terms.customer_rank.into())));
+    caps.extend(job.request.bid_msat.map(|bid| ("bid".to_owned(), Value::Int(i64::try_from(bid).expect("small")))));
+    condition.holds(&Advert { caps, ..Advert::default() })
 }
 
 /// The ids of a list, in its order; a provider may stand there several times.
@@ -78,7 +92,8 @@ fn list(rows: &[&Provider], requirement: &Requirement) -> Vec<ProviderId> {
     }
 }
 
-fn best(state: &State, drawn: &[&Provider], kind: u16) -> Option<(ProviderId, i64)> {
+fn best(state: &State, drawn: &[&Provider], job: &Job) -> Option<(ProviderId, i64)> {
+    let kind = job.request.kind;
     let price = |row: &Provider| asks(row, kind).expect("it offers the kind");
     let cheapest = drawn.iter().map(|row| price(row)).min()?;
     let score = |row: &Provider| -> i64 {
@@ -88,15 +103,29 @@ fn best(state: &State, drawn: &[&Provider], kind: u16) -> Option<(ProviderId, i6
         let online = if row.presence == Presence::Online { 1_000 } else { 0 };
         4 * record + 3 * cheap + 2 * online + free
     };
-    let winner = drawn.iter().rev().max_by_key(|row| score(row))?;
+    let best_number = |row: &Provider, rank: &Rank| {
+        let sign = if rank.order == Order::Asc { -1 } else { 1 };
+        let numbers = row.advert.iter().flat_map(|advert| &advert.caps).filter_map(|(name, value)| match value {
+            Value::Int(number) => (*name == rank.attribute).then_some(sign * number),
+            Value::Text(_) => None,
+        });
+        let price = sign * i64::try_from(price(row)).expect("small");
+        if rank.attribute == "price" { Some(price) } else { numbers.max() }
+    };
+    let ranks = |row: &Provider| job.request.rank.iter().map(|rank| best_number(row, rank)).collect::<Vec<_>>();
+    let winner = drawn.iter().rev().max_by_key(|row| (ranks(row), score(row)))?;
     Some((winner.id, score(winner)))
+}
+
+fn compared(job: &Job) -> usize {
+    if job.request.rank.is_empty() { 2 } else { 8 }
 }
 
 /// Draws places of a list, as often as it may.
 fn by_places<'a>(list: &[ProviderId], job: &Job, state: &'a State, numbers: &mut Numbers) -> Vec<&'a Provider> {
     let mut drawn: Vec<&Provider> = Vec::new();
     for _ in 0..32 {
-        if drawn.len() == 2 || list.is_empty() {
+        if drawn.len() == compared(job) || list.is_empty() {
             break;
         }
         let place = numbers.next(list.len());
@@ -132,7 +161,7 @@ pub fn naive_choice(state: &State, job: &Job) -> Option<(ProviderId, i64)> {
         let newcomers: Vec<ProviderId> = pool.iter().filter(|id| outcomes(id) < 5).copied().collect();
         let drawn = by_places(&newcomers, job, state, &mut numbers);
         if !drawn.is_empty() {
-            return best(state, &drawn, kind);
+            return best(state, &drawn, job);
         }
     }
     let lists = job.request.require.iter().map(|requirement| list(&rows, requirement));
@@ -140,16 +169,16 @@ pub fn naive_choice(state: &State, job: &Job) -> Option<(ProviderId, i64)> {
     if !named && shortest.len() > 32 {
         let drawn = by_places(&shortest, job, state, &mut numbers);
         if !drawn.is_empty() {
-            return best(state, &drawn, kind);
+            return best(state, &drawn, job);
         }
     }
     let mut feasible: Vec<&Provider> = rows.into_iter().filter(|row| is_feasible(row, job)).collect();
-    let wanted = feasible.len().min(2);
+    let wanted = feasible.len().min(compared(job));
     for at in 0..wanted {
         let other = at + numbers.next(feasible.len() - at);
         feasible.swap(at, other);
     }
-    best(state, &feasible[..wanted], kind)
+    best(state, &feasible[..wanted], job)
 }
 
 /// The winner and its score, as announced.
@@ -176,8 +205,9 @@ fn any_row() -> impl Strategy<Value = (Advert, bool, u8)> {
         let texts = texts.into_iter().map(|text| ("t".to_owned(), Value::Text(text)));
         numbers.chain(texts).chain(others).collect::<Vec<_>>()
     });
-    let offer = (of(0..30_u64), caps, 0..4_u32);
-    let offer = offer.prop_map(|(price, caps, slots)| Advert { caps, slots: Some(slots), ..advert(price) });
+    let offer = (of(0..30_u64), caps, any_conditions(), 0..4_u32);
+    let offer =
+        offer.prop_map(|(price, caps, accept, slots)| Advert { caps, accept, slots: Some(slots), ..advert(price) });
     (offer, prop::bool::weighted(0.9), 0..8_u8)
 }
 
@@ -192,7 +222,8 @@ fn any_wish() -> impl Strategy<Value = Request> {
     let on_text =
         on_text.prop_map(|(op, texts)| requirement("t", op, &texts.iter().map(|one| text(one)).collect::<Vec<_>>()));
     let any = prop_oneof![3 => on_number, 3 => on_text, 1 => any_requirement()];
-    (of(0..30_u64), vec(any, 0..3)).prop_map(|(bid_msat, require)| Request { bid_msat, require, ..request() })
+    let wish = (of(0..30_u64), vec(any, 0..3), any_ranks(), any_params());
+    wish.prop_map(|(bid_msat, require, rank, params)| Request { bid_msat, require, rank, params, ..request() })
 }
 
 /// A provider comes and has so many outcomes. Straight to the scheduler: a full check after each step would be slow.
@@ -224,7 +255,7 @@ fn unplaced(bench: &Bench, n: u8, wish: &Request) -> (State, Job) {
     twin.ask(n, Request { providers: vec![provider(255)], bid_msat: None, ..request() });
     let state = twin.scheduler.state().clone();
     let mut job = state.jobs()[&job(n)].clone();
-    job.request = wish.clone();
+    job.request = Box::new(wish.clone());
     (state, job)
 }
 

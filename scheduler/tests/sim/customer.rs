@@ -4,7 +4,7 @@ use super::provider::KINDS;
 use super::rng::Rng;
 use super::truth::TOLERANCE;
 use mercato_scheduler::{
-    CustomerId, Dispatch, JobId, Op, ProviderId, Request, Requirement, Upstream, Validation, Value,
+    CustomerId, Dispatch, JobId, Op, Order, ProviderId, Rank, Request, Requirement, Upstream, Validation, Value,
 };
 
 pub fn customer_id(number: u64) -> CustomerId {
@@ -37,6 +37,7 @@ pub fn request(now_ms: u64, providers: &[ProviderId], recent: &[JobId], rng: &mu
         validate: if rng.chance(300) { near } else { Validation::Exact },
         bid_msat: rng.maybe(500, 100, 3_000),
         require: requirements(rng),
+        rank: wishes(rng),
         providers: named,
         dispatch,
         accept_timeout_ms: rng.maybe(200, 2_000, 20_000),
@@ -61,6 +62,13 @@ fn replication(rng: &mut Rng) -> (u32, u32) {
     let replicas = u32::try_from(rng.between(2, 5)).expect("small");
     let quorum = u32::try_from(rng.between(1, u64::from(replicas) + 1)).expect("small");
     (replicas, quorum)
+}
+
+fn wishes(rng: &mut Rng) -> Vec<Rank> {
+    let by = |attribute: &str, order| Rank { attribute: attribute.to_owned(), order };
+    let price = rng.chance(100).then(|| by("price", Order::Asc));
+    let ram = rng.chance(100).then(|| by("ram_gb", Order::Desc));
+    price.into_iter().chain(ram).collect()
 }
 
 fn requirements(rng: &mut Rng) -> Vec<Requirement> {

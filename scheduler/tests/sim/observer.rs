@@ -2,7 +2,8 @@
 
 use super::truth::same;
 use mercato_scheduler::{
-    Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, ProviderId, Request, ResultId, Upstream, Verdict,
+    Advert, Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, ProviderId, Request, ResultId, Upstream,
+    Value, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +60,8 @@ pub struct Observer {
     held: BTreeMap<ProviderId, BTreeSet<JobId>>,
     online: BTreeSet<ProviderId>,
     seen: BTreeSet<ProviderId>,
+    /// What a provider's conditions ask as a bid, if anything.
+    least_bids: BTreeMap<ProviderId, Option<i64>>,
 }
 
 /// As configured for the relay.
@@ -88,6 +91,7 @@ impl Observer {
             Input::Advertise { provider, advert } => {
                 let slots = advert.slots.unwrap_or(1);
                 self.slots.insert(*provider, usize::try_from(slots).expect("small"));
+                self.least_bids.insert(*provider, least_bid(advert));
             }
             Input::Unadvertise { provider } => {
                 self.slots.remove(provider);
@@ -260,6 +264,9 @@ impl Observer {
         let named = &open.request.providers;
         hold(named.is_empty() || named.contains(&provider), || format!("{job:?} does not name {provider:?}"))?;
         hold(self.last_lease < Some(lease), || format!("lease {lease} after {:?}", self.last_lease))?;
+        let least = self.least_bids.get(&provider).copied().flatten();
+        let bid = open.request.bid_msat.map_or(i64::MIN, |bid| i64::try_from(bid).unwrap_or(i64::MAX));
+        hold(least.is_none_or(|least| bid >= least), || format!("{provider:?} does not accept {job:?}"))?;
         let present = self.online.contains(&provider) || self.seen.contains(&provider);
         hold(present, || format!("{provider:?} is away and got {job:?}"))?;
         let held = self.held.entry(provider).or_default();
@@ -357,6 +364,15 @@ fn decided(job: JobId, open: &Open, accepted: ResultId) -> Judged {
     hold(open.verdicts.len() == open.results.len(), || format!("{job:?} has results without a verdict"))?;
     let agree = open.results.iter().any(|(_, _, centre)| open.group(centre) == passed);
     hold(agree, || format!("{passed:?} passed {job:?} and do not agree"))
+}
+
+fn least_bid(advert: &Advert) -> Option<i64> {
+    let asked = advert.accept.iter().filter(|condition| condition.attribute == "bid");
+    let numbers = asked.flat_map(|condition| &condition.values).filter_map(|value| match value {
+        Value::Int(number) => Some(*number),
+        Value::Text(_) => None,
+    });
+    numbers.max()
 }
 
 fn size(count: u32) -> usize {

@@ -3,7 +3,9 @@
 use super::observer::result_id;
 use super::rng::Rng;
 use super::truth;
-use mercato_scheduler::{Advert, Answer, Feedback, Input, JobId, Offer, ProviderId, Validation, Value};
+use mercato_scheduler::{
+    Advert, Answer, Feedback, Input, JobId, Offer, Op, ProviderId, Requirement, Validation, Value,
+};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,5 +234,16 @@ fn advert(rng: &mut Rng) -> Advert {
     let model = ["llama", "qwen", "phi"][rng.index(3)];
     let caps = vec![("ram_gb".to_owned(), Value::Int(ram)), ("model".to_owned(), Value::Text(model.to_owned()))];
     let slots = rng.maybe(800, 0, 5).map(|slots| u32::try_from(slots).expect("small"));
-    Advert { kinds, caps, slots }
+    Advert { kinds, caps, accept: conditions(rng), slots }
+}
+
+/// Some take no job that promises little, and none of who does not pay.
+fn conditions(rng: &mut Rng) -> Vec<Requirement> {
+    let least = |attribute: &str, least| {
+        let values = vec![Value::Int(least)];
+        Requirement { attribute: attribute.to_owned(), op: Op::GreaterOrEqual, values }
+    };
+    let bid = rng.chance(150).then(|| least("bid", 500));
+    let rank = rng.chance(150).then(|| least("customer.rank", 12));
+    bid.into_iter().chain(rank).collect()
 }

@@ -39,10 +39,12 @@ pub enum Sabotage {
     TakesAnybodysMoney,
     /// Does not see that a payment was used before.
     TakesOldReceipts,
+    /// Does not read providers' conditions.
+    IgnoresConditions,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::PublishesBeforeCommit,
         Self::LosesARecord,
         Self::CommitsTwice,
@@ -59,6 +61,7 @@ impl Sabotage {
         Self::LosesAPayment,
         Self::TakesAnybodysMoney,
         Self::TakesOldReceipts,
+        Self::IgnoresConditions,
     ];
 }
 
@@ -119,6 +122,9 @@ impl Relay {
         if let (Some(Sabotage::TakesOldReceipts), Input::Claimed { marks, .. }) = (self.sabotage, &mut read) {
             marks.payment_hash = marks.receipt.map(|byte| !byte);
             marks.request = marks.receipt.map(|byte| byte ^ 0x55);
+        }
+        if let (Some(Sabotage::IgnoresConditions), Input::Advertise { advert, .. }) = (self.sabotage, &mut read) {
+            advert.accept.clear();
         }
         read
     }
