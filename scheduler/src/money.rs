@@ -105,7 +105,12 @@ pub struct Account {
 }
 
 impl Marks {
-    /// All of them.
+    /// Whether no two are the same.
+    pub(crate) fn are_distinct(self) -> bool {
+        self.receipt != self.payment_hash && self.receipt != self.request && self.payment_hash != self.request
+    }
+
+    /// Each of them.
     pub(crate) fn all(self) -> [[u8; 32]; 3] {
         [self.receipt, self.payment_hash, self.request]
     }

@@ -32,6 +32,7 @@ mod progress;
 mod range;
 mod reading;
 mod relay;
+mod reputation;
 mod restore;
 mod router;
 mod scan;
@@ -96,6 +97,8 @@ enum Verb {
     Upload(With<upload::UploadArgs>),
     /// Fetch what another relay has stored.
     Download(With<download::DownloadArgs>),
+    /// Explain what the relay thinks of a provider or customer.
+    Reputation(With<reputation::ReputationArgs>),
     /// Show the jobs and how they stand.
     Jobs(With<jobs::JobsArgs>),
     /// Tell the whole story of one job.
@@ -228,6 +231,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Router(with) => router::run(&config(with.source)?, with.args),
         Verb::Upload(with) => upload::run(&config(with.source)?, with.args),
         Verb::Download(with) => download::run(&config(with.source)?, with.args),
+        Verb::Reputation(with) => reputation::run(&config(with.source)?, &with.args),
         Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
         Verb::Job(with) => job::run(&config(with.source)?, &with.args),
         Verb::Audit(with) => audit::run(&config(with.source)?, &with.args),

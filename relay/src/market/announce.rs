@@ -142,6 +142,8 @@ fn paid(customer: &CustomerId, payment: &Payment) -> Draft {
         tag("receipt", [hex(&receipt.marks.receipt)]),
         tag("claimed", [payment.claimed_msat.to_string()]),
         tag("confirmed", [payment.confirmed_msat.to_string()]),
+        tag("x", [hex(&receipt.marks.payment_hash)]),
+        tag("x", [hex(&receipt.marks.request)]),
     ];
     Draft { kind: kind::JOB_FEEDBACK, tags, content: format!("{} msat: {words}.", receipt.msat) }
 }

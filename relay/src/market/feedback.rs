@@ -2,7 +2,7 @@
 
 use mercato_scheduler::Feedback;
 
-use super::money;
+use super::payment::quote;
 use super::tag::{Malformed, Tags};
 use crate::nostr::Event;
 
@@ -14,7 +14,7 @@ pub fn parse(event: &Event, tags: &Tags) -> Result<Feedback, Malformed> {
         "partial" => Ok(Feedback::Partial),
         "success" => Ok(Feedback::Success),
         "error" => Ok(Feedback::Error { reason: reason(status, event) }),
-        "payment-required" => Ok(Feedback::PaymentRequired { amount_msat: amount_msat(tags)? }),
+        "payment-required" => Ok(Feedback::PaymentRequired { amount_msat: quote::read(tags)? }),
         own @ ("assigned" | "withdrawn" | "cancelled" | "offer") => {
             Err(Malformed::new("status", format!("{own} is not a provider's word on a job")))
         }
@@ -34,9 +34,4 @@ fn reason(status: &[String], event: &Event) -> String {
         Some(words) => words.clone(),
         None => event.content(),
     }
-}
-
-fn amount_msat(tags: &Tags) -> Result<Option<u64>, Malformed> {
-    let amount = tags.only("amount")?.and_then(<[String]>::first);
-    amount.map_or(Ok(None), |amount| money::msat("amount", amount))
 }

@@ -8,7 +8,8 @@ use super::input::Unusable;
 use super::request::{self, Asked};
 use super::tag::{Malformed, Tags};
 use super::{
-    Market, Output, advert, announce, answer, customer_id, feedback, job_id, provider_id, refusal, stamp, subject,
+    Market, Output, advert, announce, answer, customer_id, feedback, job_id, payment, provider_id, refusal, stamp,
+    subject,
 };
 use crate::nostr::{Event, EventId, Pubkey, kind};
 use crate::store::StoreError;
@@ -27,6 +28,8 @@ impl Market {
             }
             kind::PROVIDER_ADVERT => self.take_advert(now, event, output),
             kind::JOB_FEEDBACK => self.take_feedback(now, event, output),
+            kind::ZAP_RECEIPT => self.take_zap(now, event, output),
+            kind::NUTZAP => self.take_nutzap(now, event, output),
             request if kind::is_job_request(request) => self.take_request(now, event, output),
             result if kind::is_job_result(result) => self.take_result(now, event, output),
             _ => Ok(()),
@@ -179,6 +182,9 @@ impl Market {
     fn take_feedback(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
         let tags = Tags::of(event);
         let Some(id) = self.job_of(&tags, now.wall_s())? else { return Ok(()) };
+        if payment::proof::is_one(&tags) && self.is_customer(&id, &event.pubkey) {
+            return self.take_proof(now, event, id, output);
+        }
         let feedback = feedback::parse(event, &tags).map_err(malformed)?;
         if feedback == Feedback::Partial && !event.content().is_empty() && self.compares(&id).is_some() {
             return Err("blocked: others work on this job too and must not see yours: deliver it whole".to_owned());
@@ -191,6 +197,7 @@ impl Market {
     fn take_result(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
         let tags = Tags::of(event);
         let Some(id) = self.job_of(&tags, now.wall_s())? else { return Ok(()) };
+        let asked_msat = payment::quote::read(&tags).map_err(malformed)?;
         let input = Input::Result {
             job: job_id(&id),
             provider: provider_id(&event.pubkey),
@@ -199,7 +206,14 @@ impl Market {
             kind: event.kind,
             answer: self.answer(&id, event, &tags)?,
         };
-        self.step(now, input, output).map_err(refused)
+        self.step(now, input, output).map_err(refused)?;
+        self.take_quote(now, id, &event.pubkey, asked_msat, output);
+        Ok(())
+    }
+
+    fn is_customer(&self, id: &EventId, pubkey: &Pubkey) -> bool {
+        let job = self.scheduler.state().jobs().get(&job_id(id));
+        job.is_some_and(|job| job.customer == customer_id(pubkey))
     }
 
     /// How the results of an open job are compared, if they are.
@@ -240,15 +254,15 @@ impl Market {
     }
 }
 
-fn malformed(malformed: Malformed) -> String {
+pub(super) fn malformed(malformed: Malformed) -> String {
     malformed.to_string()
 }
 
-fn refused(refusal: Refusal) -> String {
+pub(super) fn refused(refusal: Refusal) -> String {
     refusal::text(&refusal)
 }
 
-fn fault(error: &StoreError) -> String {
+pub(super) fn fault(error: &StoreError) -> String {
     tracing::error!(%error, "the market cannot read the store");
     "error: the store cannot be read now; try again later".to_owned()
 }

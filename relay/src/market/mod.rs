@@ -21,6 +21,7 @@ mod intake;
 pub mod journal;
 mod keys;
 mod money;
+mod payment;
 mod presence;
 mod refusal;
 mod request;
@@ -30,6 +31,7 @@ mod stamp;
 mod subject;
 mod tag;
 mod tape;
+mod till;
 mod uncommitted;
 mod walk_in;
 
@@ -537,6 +539,15 @@ impl std::fmt::Debug for Market {
             .field("providers", &state.providers().len())
             .finish_non_exhaustive()
     }
+}
+
+/// The scheduler that a journal adds up to, for reading beside a running relay.
+///
+/// # Errors
+/// When the journal cannot be read, or the configuration contradicts itself.
+pub fn read_journal(config: &MarketConfig, journal: impl Iterator<Item = Vec<u8>>) -> Result<Scheduler, MarketError> {
+    let (records, _) = decode(journal)?;
+    Ok(Scheduler::restore(scheduler_config(config)?, records.into_iter())?)
 }
 
 /// The scheduler's records, and the end of the tape.

@@ -30,6 +30,8 @@ pub const REPORT: u16 = 1984;
 pub const JOB_FEEDBACK: u16 = 7000;
 /// NIP-57 zap receipt.
 pub const ZAP_RECEIPT: u16 = 9735;
+/// NIP-61 nutzap.
+pub const NUTZAP: u16 = 9321;
 /// Liveness of a provider that does not authenticate (docs/market.md).
 pub const PROVIDER_HEARTBEAT: u16 = 11998;
 /// NIP-42 authentication.

@@ -41,6 +41,9 @@ impl Turn<'_> {
     ) -> Result<(), Refusal> {
         let job = self.known(id)?;
         check_claim(job, payer, provider, msat)?;
+        if !marks.are_distinct() {
+            return Err(Refusal::ReplayedPayment);
+        }
         if let Some(mark) = marks.all().into_iter().find(|mark| self.state.index.marks.contains(mark)) {
             return Err(if mark == marks.receipt { Refusal::DuplicateReceipt } else { Refusal::ReplayedPayment });
         }
