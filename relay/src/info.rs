@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::access::Lists;
 use crate::config::{Config, Way};
-use crate::nostr::Pubkey;
+use crate::market::PublicKeys;
 
 /// Whether a NIP is met under a configuration.
 type Holds = fn(&Config) -> bool;
@@ -41,15 +41,16 @@ fn always(_: &Config) -> bool {
     true
 }
 
-/// `own` is the key that signs leases and job states; `None` when the market is off.
-pub fn document(config: &Config, lists: &Lists, own: Option<Pubkey>) -> Value {
+/// `own` are the keys that sign leases and job states, and assertions; `None` when the market is off.
+pub fn document(config: &Config, lists: &Lists, own: Option<PublicKeys>) -> Value {
     let mut document = Map::new();
     document.insert("supported_nips".to_owned(), supported_nips(config).into());
     document.insert("software".to_owned(), env!("CARGO_PKG_REPOSITORY").into());
     document.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
     document.insert("limitation".to_owned(), limitation(config));
     if let Some(own) = own {
-        document.insert("self".to_owned(), own.to_hex().into());
+        document.insert("self".to_owned(), own.relay.to_hex().into());
+        document.insert("reputation".to_owned(), own.reputation.to_hex().into());
     }
     document.extend(
         written(config, lists).filter(|(_, value)| !is_empty(value)).map(|(name, value)| (name.to_owned(), value)),

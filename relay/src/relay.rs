@@ -18,10 +18,10 @@ use crate::connections::{Admitted, Connections};
 use crate::control::Peer;
 use crate::listener::Listeners;
 use crate::live::Live;
-use crate::market::{Audiences, Market, MarketKeys};
+use crate::market::{Audiences, Market, MarketKeys, PublicKeys};
 use crate::metrics::{Metrics, TurnedAway};
 use crate::negentropy::{self, Exchanges, Trees};
-use crate::nostr::{Pubkey, Verifier};
+use crate::nostr::Verifier;
 use crate::peer::router::{self, Router};
 use crate::peer::{Home, Stock};
 use crate::policy::rate::Rates;
@@ -53,8 +53,8 @@ pub struct Shared {
     pub metrics: Metrics,
     pub connections: Arc<Connections>,
     pub tls: Option<Tls>,
-    /// The key that signs leases and job states; `None` when the market is off.
-    pub own: Option<Pubkey>,
+    /// The keys that sign leases and job states, and assertions; `None` when the market is off.
+    pub own: Option<PublicKeys>,
     pub store: Arc<dyn Store>,
     pub policies: Policies,
     pub live: Arc<Live>,
@@ -232,12 +232,12 @@ fn open_market(
     config: &Config,
     store: &Arc<dyn Store>,
     audiences: &Arc<Audiences>,
-) -> anyhow::Result<(Option<MarketSeat>, Option<Pubkey>)> {
+) -> anyhow::Result<(Option<MarketSeat>, Option<PublicKeys>)> {
     if !config.market.enabled {
         return Ok((None, None));
     }
     let keys = MarketKeys::load_or_create(&config.store.path)?;
-    let own = keys.public();
+    let own = keys.all_public();
     let (market, store, audiences) = (config.market.clone(), store.clone(), audiences.clone());
     let restore = move |now| {
         let journal = store.journal()?.into_iter();

@@ -264,6 +264,26 @@ fn a_nutzap_is_a_claim_and_no_more() {
     assert_eq!(again.unwrap_err(), "blocked: this payment was used before");
 }
 
+#[test]
+fn what_is_known_of_a_provider_is_asserted_once_a_minute_by_a_key_of_its_own() {
+    let (mut world, job, _) = delivered();
+    let receipt = Zap::of(&world, job, 2_000, 9).receipt(&world);
+    world.publish(&receipt).unwrap();
+    world.wait_ms(59_000);
+    assert!(world.events.iter().all(|event| event.kind != 30382));
+    world.wait_ms(2_000);
+    let told: Vec<&Event> = world.events.iter().filter(|event| event.kind == 30382).collect();
+    assert_eq!(told.len(), 2, "the provider and the customer");
+    let of = |who: u8| told.iter().find(|event| value(event, "d") == Some(pubkey(who).to_hex())).unwrap();
+    assert_eq!(of(PROVIDER).pubkey, world.keys.public_of(mercato::market::Author::Reputation));
+    assert_ne!(of(PROVIDER).pubkey, world.keys.public());
+    let values = ["rank", "ok", "failed", "late", "settled_msat"].map(|name| value(of(PROVIDER), name).unwrap());
+    assert_eq!(values, ["25", "1", "0", "0", "2000"]);
+    assert_eq!(tag(of(PROVIDER), "low").unwrap()[1..], ["253", "5050"]);
+    let values = ["rank", "paid", "unpaid", "paid_msat"].map(|name| value(of(CUSTOMER), name).unwrap());
+    assert_eq!(values, ["25", "1", "0", "2000"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
 

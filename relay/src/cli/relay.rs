@@ -71,7 +71,7 @@ async fn serve(source: Source, file: Watched, config: Config, log: Log) -> anyho
     let control = Server::start(&folder, &relay)?;
     tracing::info!("listening on {scheme}://{}", relay.address);
     match &relay.shared.own {
-        Some(own) => tracing::info!("self {own} ({})", npub(own)),
+        Some(own) => tracing::info!("self {} ({})", own.relay, npub(&own.relay)),
         None => tracing::info!("the market is off"),
     }
     let hangup = signal(SignalKind::hangup())?;

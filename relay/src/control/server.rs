@@ -164,7 +164,7 @@ impl Host {
     fn info(&self) -> Info {
         Info {
             address: self.address,
-            own: self.shared.own.map(|own| own.to_hex()),
+            own: self.shared.own.map(|own| own.relay.to_hex()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clients: self.shared.clients(),
             uptime_s: self.started.elapsed().as_secs(),

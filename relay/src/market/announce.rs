@@ -4,8 +4,8 @@ use mercato_scheduler::{
     Bill, CustomerId, Effect, End, JobId, JobView, LeaseView, Payment, ProviderId, Reason, Upstream, Verdict,
 };
 
-use super::MarketKeys;
 use super::clock::Moment;
+use super::keys::{Author, MarketKeys};
 use super::tape::Head;
 use crate::nostr::{Event, kind};
 
@@ -31,12 +31,14 @@ pub struct Announcement {
     pub(super) created_at: u64,
     /// The job whose state this is, for a 30383: a later one replaces it.
     pub(super) state_of: Option<JobId>,
+    /// Who says it.
+    pub(super) author: Author,
 }
 
 impl Announcement {
     pub fn sign(self, keys: &MarketKeys) -> Event {
         let Draft { kind, tags, content } = self.draft;
-        keys.sign(self.created_at, kind, &tags, &content)
+        keys.sign_as(self.author, self.created_at, kind, &tags, &content)
     }
 }
 
@@ -265,7 +267,7 @@ fn reason_tag(attempt: u32, provider: &ProviderId, reason: &Reason) -> Vec<Strin
     tag("reason", [attempt.to_string(), hex(&provider.0), reason.as_str().to_owned(), reason.to_string()])
 }
 
-fn tag<T: Into<String>>(name: &str, values: impl IntoIterator<Item = T>) -> Vec<String> {
+pub fn tag<T: Into<String>>(name: &str, values: impl IntoIterator<Item = T>) -> Vec<String> {
     std::iter::once(name.to_owned()).chain(values.into_iter().map(Into::into)).collect()
 }
 

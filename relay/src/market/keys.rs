@@ -52,6 +52,26 @@ pub enum KeyError {
 pub struct MarketKeys {
     /// `self` of NIP-11: signs leases and job states.
     relay: Signer,
+    /// Signs what the relay asserts about providers and customers: NIP-85 wants a key for each algorithm.
+    reputation: Signer,
+}
+
+/// The keys that others know the relay by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicKeys {
+    /// `self` of NIP-11: the author of leases and job states.
+    pub relay: Pubkey,
+    /// The author of assertions.
+    pub reputation: Pubkey,
+}
+
+/// Which of the keys signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// `self` of NIP-11.
+    Relay,
+    /// The author of assertions.
+    Reputation,
 }
 
 impl MarketKeys {
@@ -66,10 +86,12 @@ impl MarketKeys {
             .and_then(|file| file.metadata())
             .map_err(|source| KeyError::Io { path: folder.clone(), source })
             .and_then(|metadata| check_private(&folder, &metadata.permissions(), 0o700))?;
-        let path = folder.join("relay.key");
-        let found = read(&path)?;
-        let relay = found.map_or_else(|| create(&folder, &path), Ok)?;
-        Ok(Self { relay: Signer::new(relay) })
+        let key = |name: &str| {
+            let path = folder.join(name);
+            let found = read(&path)?;
+            found.map_or_else(|| create(&folder, &path), Ok).map(Signer::new)
+        };
+        Ok(Self { relay: key("relay.key")?, reputation: key("reputation.key")? })
     }
 
     /// Keys that exist in memory only.
@@ -77,12 +99,22 @@ impl MarketKeys {
     /// # Errors
     /// When the system has no randomness.
     pub fn ephemeral() -> Result<Self, KeyError> {
-        Ok(Self { relay: Signer::new(generate()?) })
+        Ok(Self { relay: Signer::new(generate()?), reputation: Signer::new(generate()?) })
     }
 
     /// `self` of NIP-11: the author of leases and job states.
     pub fn public(&self) -> Pubkey {
-        Pubkey(self.relay.pair().x_only_public_key().0.to_byte_array())
+        self.public_of(Author::Relay)
+    }
+
+    /// What others know it by.
+    pub fn all_public(&self) -> PublicKeys {
+        PublicKeys { relay: self.public(), reputation: self.public_of(Author::Reputation) }
+    }
+
+    /// The public key of an author.
+    pub fn public_of(&self, author: Author) -> Pubkey {
+        Pubkey(self.signer(author).pair().x_only_public_key().0.to_byte_array())
     }
 
     /// What nobody else can know, a different one for each place of a tape: `sha256` of a name, the secret and the place.
@@ -93,7 +125,20 @@ impl MarketKeys {
 
     /// Signs an event as the relay.
     pub fn sign(&self, created_at: u64, kind: u16, tags: &[Vec<String>], content: &str) -> Event {
-        Event::build(self.public(), created_at, kind, tags, content, |id| self.relay.sign(id))
+        self.sign_as(Author::Relay, created_at, kind, tags, content)
+    }
+
+    /// Signs an event as this author.
+    pub fn sign_as(&self, author: Author, created_at: u64, kind: u16, tags: &[Vec<String>], content: &str) -> Event {
+        let signer = self.signer(author);
+        Event::build(self.public_of(author), created_at, kind, tags, content, |id| signer.sign(id))
+    }
+
+    fn signer(&self, author: Author) -> &Signer {
+        match author {
+            Author::Relay => &self.relay,
+            Author::Reputation => &self.reputation,
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 mod advert;
 mod announce;
 mod answer;
+mod assertion;
 mod audience;
 mod audit;
 mod catalogue;
@@ -21,6 +22,7 @@ mod intake;
 pub mod journal;
 mod keys;
 mod money;
+mod news;
 mod payment;
 mod presence;
 mod refusal;
@@ -47,7 +49,7 @@ pub use announce::Announcement;
 pub use audience::Audiences;
 pub use audit::{Audit, Report};
 pub use clock::{MarketClock, Moment};
-pub use keys::{KeyError, MarketKeys};
+pub use keys::{Author, KeyError, MarketKeys, PublicKeys};
 pub use presence::Presence;
 pub use walk_in::job_kinds;
 
@@ -57,6 +59,7 @@ use crate::nostr::{Event, EventId, Pubkey};
 use crate::store::{Store, StoreError};
 use catalogue::Catalogue;
 use journal::{Entry, EntryError};
+use news::News;
 use stamp::Stamps;
 use tape::{Note, Tape};
 use uncommitted::Uncommitted;
@@ -86,6 +89,8 @@ pub struct Market {
     uncommitted: Uncommitted,
     /// What the scheduler was told, for everybody; `None`: the operator keeps no tape.
     tape: Option<Tape>,
+    /// Whose reputation changed, and is to be told.
+    news: News,
     /// Entries in the store's journal once everything given out is committed.
     journal_entries: usize,
     meters: MarketMeters,
@@ -171,6 +176,7 @@ impl Market {
             catalogue: Catalogue::default(),
             stamps: Stamps::default(),
             uncommitted: Uncommitted::default(),
+            news: News::default(),
             store,
             tape,
             journal_entries,
@@ -217,7 +223,7 @@ impl Market {
     /// The text to refuse it with, machine prefix included. Nothing has changed then.
     pub fn on_event(&mut self, now: impl Into<Moment>, event: &Event) -> Result<Output, String> {
         let (now, mut output) = (self.moment(now.into()), Output::default());
-        if event.pubkey == self.keys.public() {
+        if event.pubkey == self.keys.public() || event.pubkey == self.keys.public_of(Author::Reputation) {
             return Ok(output);
         }
         self.take(now, event, &mut output)?;
@@ -263,6 +269,7 @@ impl Market {
         if self.tape.as_ref().and_then(Tape::due_ms).is_some_and(|due_ms| due_ms <= now.market_ms) {
             self.publish_tape(now, &mut output);
         }
+        self.tell_news(now, &mut output);
         output
     }
 
@@ -283,7 +290,8 @@ impl Market {
         let expiry_ms = self.catalogue.next_expiry_s().map(|at_s| now.to_market_ms(at_s.saturating_mul(1_000)));
         let heard_ms = self.hearings.first().map(|(at_ms, _)| *at_ms);
         let tape_ms = self.tape.as_ref().and_then(Tape::due_ms);
-        [self.scheduler.next_deadline_ms(), expiry_ms, heard_ms, tape_ms].into_iter().flatten().min()
+        let own = [self.scheduler.next_deadline_ms(), self.news.due_ms()];
+        own.into_iter().chain([expiry_ms, heard_ms, tape_ms]).flatten().min()
     }
 
     /// When the journal has grown far beyond the state: entries to replace it with. Ask last in a transaction, when
@@ -344,6 +352,7 @@ impl Market {
             self.journal_entries += 1;
             output.journal.push(journal::encode(record));
             self.follow(now, &record.fact, output);
+            self.news.note(assertion::concerned(&record.fact, self.scheduler.state()), now.market_ms);
         }
         for effect in &step.effects {
             self.announce(now, effect, snapshot, output);
@@ -386,7 +395,12 @@ impl Market {
     fn publish_tape(&mut self, now: Moment, output: &mut Output) {
         if let Some(tape) = &self.tape {
             let draft = tape.draft();
-            output.announcements.push(Announcement { draft, created_at: now.wall_s(), state_of: None });
+            output.announcements.push(Announcement {
+                draft,
+                created_at: now.wall_s(),
+                state_of: None,
+                author: Author::Relay,
+            });
             self.note(Note::Published, output);
         }
     }
@@ -502,7 +516,15 @@ impl Market {
             | Effect::AnnouncePayment { .. } => None,
         };
         let draft = announce::draft(effect, request.as_deref(), snapshot.as_ref(), now);
-        output.announcements.push(Announcement { draft, created_at, state_of });
+        output.announcements.push(Announcement { draft, created_at, state_of, author: Author::Relay });
+    }
+
+    /// Asserts what is known of those whose reputation changed.
+    fn tell_news(&mut self, now: Moment, output: &mut Output) {
+        let told = self.news.take(now.market_ms);
+        let drafts = told.iter().filter_map(|key| assertion::draft(self.scheduler.state(), key));
+        let (created_at, author) = (now.wall_s(), Author::Reputation);
+        output.announcements.extend(drafts.map(|draft| Announcement { draft, created_at, state_of: None, author }));
     }
 
     fn restore_audiences(&self) {

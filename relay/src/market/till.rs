@@ -102,7 +102,9 @@ impl Market {
 
     /// A payment that was used for a job which the scheduler has forgotten: what the relay said of it then is stored.
     fn check_unused(&self, claim: &Claim, now: Moment) -> Result<(), String> {
-        let names = [claim.marks.payment_hash, claim.marks.request];
+        // A filter's lists are sorted.
+        let mut names = [claim.marks.payment_hash, claim.marks.request];
+        names.sort_unstable();
         let values = names.iter().map(|name| const_hex::encode(name).into_bytes().into_boxed_slice()).collect();
         let filter = Filter {
             authors: Some(vec![self.keys.public()]),

@@ -38,6 +38,8 @@ pub const PROVIDER_HEARTBEAT: u16 = 11998;
 pub const AUTH: u16 = 22242;
 /// NIP-98 authorization of an HTTP request.
 pub const HTTP_AUTH: u16 = 27235;
+/// NIP-85 assertion about a key.
+pub const ASSERTION: u16 = 30382;
 /// State of a job, signed by the relay (docs/market.md).
 pub const JOB_STATE: u16 = 30383;
 /// NIP-89 advert of what a provider does.
