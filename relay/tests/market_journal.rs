@@ -61,6 +61,7 @@ fn terms() -> Terms {
         deadline_ms: u64::MAX,
         open_at_ms: Some(5),
         customer_rank: 12,
+        span: Span { start: 1, end: u64::MAX },
     }
 }
 
@@ -239,6 +240,7 @@ fn facts() -> Vec<Fact> {
         Fact::Waited { job: JOB, open_at_ms: 1 },
         Fact::Opened { job: JOB },
         Fact::Believed { job: JOB, enough: true },
+        Fact::QueueRestored { kind: 5050, now: 1, ends: vec![(CUSTOMER, 2)] },
     ];
     facts.extend(reasons().into_iter().map(|reason| Fact::LeaseEnded { job: JOB, lease: 4, reason }));
     let (job_id, result) = (JOB, ResultId([6; 32]));
@@ -303,6 +305,7 @@ fn place(fact: &Fact) -> u8 {
         Fact::Waited { .. } => 35,
         Fact::Believed { .. } => 36,
         Fact::Opened { .. } => 37,
+        Fact::QueueRestored { .. } => 38,
     }
 }
 

@@ -50,6 +50,9 @@ impl State {
         self.providers.keys().try_for_each(|provider| self.check_provider(*provider))?;
         self.customers.keys().try_for_each(|customer| self.check_customer(*customer))?;
         self.check_numbers()?;
+        let open = self.jobs.values().filter(|job| job.is_open());
+        let spans = open.map(|job| (job.request.kind, job.customer, job.terms.span));
+        hold(self.fairness.counts(spans), || "the queues' turns differ from the open jobs".to_owned())?;
         let (mut marks, mut names) = (BTreeSet::new(), self.jobs.values().flat_map(index::marks));
         hold(names.all(|mark| marks.insert(mark)), || "a payment counts twice".to_owned())?;
         let built = Index::build(self.jobs.values(), self.providers.values(), self.customers.values());
@@ -104,7 +107,7 @@ impl State {
             Fact::Restarted { .. } | Fact::CountersRestored { .. } | Fact::RunsRestored { .. } => self.check(),
             Fact::ProviderRestored(row) => self.check_provider(row.id),
             Fact::JobRestored(job) => self.check_job(job.id),
-            Fact::HalfLifeSet { .. } => Ok(()),
+            Fact::HalfLifeSet { .. } | Fact::QueueRestored { .. } => Ok(()),
             Fact::CustomerForgotten { customer } => self.check_customer(*customer),
             Fact::CustomerRestored(row) => self.check_customer(row.id),
             Fact::Quoted { job, .. }

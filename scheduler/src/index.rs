@@ -2,7 +2,7 @@
 
 use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId};
-use crate::job::{Job, Stage};
+use crate::job::{Job, Place, Stage};
 use crate::provider::{Presence, Provider};
 use crate::supply::{Seat, Supply};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Index {
     /// The next deadline of each open job.
     pub deadlines: BTreeSet<(u64, JobId)>,
-    /// Jobs that want a lease by kind, in order of arrival.
-    pub queues: BTreeMap<u16, BTreeMap<u64, JobId>>,
+    /// Jobs that want a lease by kind, in the order of their turns.
+    pub queues: BTreeMap<u16, BTreeMap<Place, JobId>>,
     /// Ended jobs by the time to forget them, then by the time they ended.
     pub ended: BTreeSet<(u64, u64, JobId)>,
     /// Number of open jobs of each customer that has any.
@@ -39,7 +39,7 @@ pub(crate) struct Index {
 pub(crate) struct JobKeys {
     id: JobId,
     deadline_ms: Option<u64>,
-    queue: Option<(u16, u64)>,
+    queue: Option<(u16, Place)>,
     ended_ms: Option<(u64, u64)>,
     open_of: Option<CustomerId>,
 }
@@ -53,7 +53,7 @@ impl JobKeys {
         Self {
             id: job.id,
             deadline_ms: job.next_deadline().map(|due| due.at_ms),
-            queue: (job.wanted() > 0).then_some((job.request.kind, job.arrival)),
+            queue: (job.wanted() > 0).then_some((job.request.kind, job.place())),
             ended_ms,
             open_of: job.is_open().then_some(job.customer),
         }
@@ -116,8 +116,8 @@ impl Index {
         if let Some(at_ms) = keys.deadline_ms {
             self.deadlines.insert((at_ms, keys.id));
         }
-        if let Some((kind, arrival)) = keys.queue {
-            self.queues.entry(kind).or_default().insert(arrival, keys.id);
+        if let Some((kind, place)) = keys.queue {
+            self.queues.entry(kind).or_default().insert(place, keys.id);
         }
         if let Some((forget_at_ms, at_ms)) = keys.ended_ms {
             self.ended.insert((forget_at_ms, at_ms, keys.id));
@@ -132,9 +132,9 @@ impl Index {
         if let Some(at_ms) = keys.deadline_ms {
             self.deadlines.remove(&(at_ms, keys.id));
         }
-        if let Some((kind, arrival)) = keys.queue {
+        if let Some((kind, place)) = keys.queue {
             remove_from(&mut self.queues, kind, |queue| {
-                queue.remove(&arrival);
+                queue.remove(&place);
                 queue.is_empty()
             });
         }

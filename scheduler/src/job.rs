@@ -2,6 +2,7 @@
 
 use crate::advert::{Value, values};
 use crate::effect::{End, JobView, Status};
+use crate::fairness::Span;
 use crate::id::{CustomerId, JobId, ProviderId};
 use crate::lease::{Attempt, Lease, Phase};
 use crate::money::{Bill, Money};
@@ -28,7 +29,12 @@ pub struct Terms {
     pub open_at_ms: Option<u64>,
     /// How well its customer paid when it came, from 0 to 100.
     pub customer_rank: u32,
+    /// When it is served among those of its kind that wait.
+    pub span: Span,
 }
+
+/// A place in a queue: the start of the turn, then the arrival.
+pub(crate) type Place = (u64, u64);
 
 /// Where a job stands. How far its leases have come, they know themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +74,7 @@ pub struct Job {
     pub request: Box<Request>,
     /// As granted.
     pub terms: Terms,
-    /// Place in the order of arrival of all jobs: the queue's order.
+    /// Place in the order of arrival of all jobs.
     pub arrival: u64,
     /// When it arrived.
     pub arrived_ms: u64,
@@ -323,6 +329,11 @@ impl Job {
     /// lease. It need not know of leases to get the request.
     pub fn is_claimable_by(&self, provider: ProviderId) -> bool {
         self.is_open() && self.request.opens() && self.granted() == 0 && self.request.providers.contains(&provider)
+    }
+
+    /// Its place in the queue of its kind.
+    pub(crate) fn place(&self) -> Place {
+        (self.terms.span.start, self.arrival)
     }
 
     /// Whether a provider with this condition on jobs takes it.

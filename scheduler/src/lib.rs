@@ -45,6 +45,7 @@
 //! | `chain` | which jobs wait for the results of which others |
 //! | `quantile` | how long runs take, and what is expected of the next |
 //! | `backoff` | how long a job rests after a lease that failed |
+//! | `fairness` | whose turn it is in a queue |
 //! | `wake` | which waiting jobs deserve another look |
 //! | `tape` | what the scheduler was told, played again |
 //! | `check` | the invariants |
@@ -70,6 +71,7 @@ mod config;
 mod customer;
 mod draw;
 mod effect;
+mod fairness;
 mod id;
 mod index;
 mod input;
@@ -97,6 +99,7 @@ pub use advert::{ACCEPTS_MAX, Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Val
 pub use config::Config;
 pub use customer::Customer;
 pub use effect::{Effect, End, JobView, LeaseView, Status};
+pub use fairness::Span;
 pub use id::{CustomerId, JobId, ProviderId, ResultId};
 pub use input::{Feedback, Input};
 pub use job::{Backup, Deadline, Due, Job, Stage, Standing, Terms};

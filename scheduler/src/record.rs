@@ -305,4 +305,13 @@ pub enum Fact {
         /// Which.
         job: JobId,
     },
+    /// Whose turn it is in the queue of a kind, in a checkpoint after its jobs.
+    QueueRestored {
+        /// The kind.
+        kind: u16,
+        /// Its virtual time.
+        now: u64,
+        /// When the next job of a customer starts at the earliest; at most 1,000 customers, more in further rows.
+        ends: Vec<(CustomerId, u64)>,
+    },
 }

@@ -6,6 +6,7 @@ mod till;
 use crate::advert::{Advert, Offer};
 use crate::chain::Chain;
 use crate::customer::Customer;
+use crate::fairness::Fairness;
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::index::{Index, JobKeys, ProviderKeys, marks};
 use crate::job::{Backup, Job, Stage, Standing};
@@ -33,6 +34,8 @@ pub struct State {
     pub(crate) customers: BTreeMap<CustomerId, Customer>,
     /// How long accepted runs took, by kind.
     pub(crate) runs: Runs,
+    /// Whose turn it is in the queues.
+    pub(crate) fairness: Fairness,
     pub(crate) index: Index,
     pub(crate) chain: Chain,
 }
@@ -48,6 +51,7 @@ impl Default for State {
             providers: BTreeMap::new(),
             customers: BTreeMap::new(),
             runs: Runs::new(),
+            fairness: Fairness::default(),
             index: Index::default(),
             chain: Chain::default(),
         }
@@ -179,6 +183,7 @@ impl State {
             Fact::Waited { job, open_at_ms } => self.change_job(*job, |job| job.terms.open_at_ms = Some(*open_at_ms)),
             Fact::Believed { job, enough } => self.believed(*job, *enough),
             Fact::Opened { job } => self.opened(*job),
+            Fact::QueueRestored { kind, now, ends } => self.fairness.restore(*kind, *now, ends),
         }
     }
 
@@ -330,6 +335,9 @@ impl State {
 
     fn restore_job(&mut self, job: &Job) -> Result<(), Misfit> {
         self.index.add_job(JobKeys::of(job));
+        if job.is_open() {
+            self.fairness.enter(job.request.kind, job.customer, job.terms.span);
+        }
         self.index.marks.extend(marks(job));
         match self.jobs.insert(job.id, job.clone()) {
             None => {
@@ -357,6 +365,7 @@ impl State {
         if job.has_tried(provider) {
             return Err("the provider had its chance");
         }
+        self.fairness.serve(job.request.kind, job.terms.span);
         self.next_lease = number.checked_add(1).ok_or("the lease numbers are used up")?;
         let since_ms = self.now_ms;
         self.change_provider(provider, |row| {
@@ -503,6 +512,7 @@ impl State {
         if !verdicts.is_empty() && verdicts.len() != job.submissions.len() {
             return Err("the verdicts are not one for each result");
         }
+        self.fairness.leave(job.request.kind, job.customer);
         let (kind, leased) = (job.request.kind, job.request.dispatch == Dispatch::Leased);
         let compared = job.compares();
         let of = |submission: &Submission| (submission.provider, submission.late, submission.ran_ms);

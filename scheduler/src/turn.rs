@@ -198,7 +198,7 @@ impl<'a> Turn<'a> {
         if job.is_hopeless() {
             self.end_without_result(id, End::Failed, &Reason::NoQuorum);
         } else if job.wanted() > 0 {
-            self.wakes.job(job.arrival, id);
+            self.wakes.job(job.place(), id);
         }
     }
 }

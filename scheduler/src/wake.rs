@@ -8,6 +8,7 @@
 //! providers only that became available, and the walk ends when these are taken.
 
 use crate::id::{JobId, ProviderId};
+use crate::job::Place;
 use crate::matching::is_feasible;
 use crate::state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,9 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 /// Providers that one walk remembers; with more of them it looks for everybody.
 const FRESH_MAX: usize = 8;
+
+/// Before all places.
+const FRONT: Place = (0, 0);
 
 /// For whom a walk looks.
 #[derive(Clone, Debug)]
@@ -26,8 +30,8 @@ enum Fresh {
 /// A walk through the queue of one kind.
 #[derive(Clone, Debug)]
 struct Walk {
-    /// Jobs that arrived before are done.
-    from: u64,
+    /// Jobs before this place are done.
+    from: Place,
     fresh: Fresh,
     /// They became available meanwhile: once more from the front.
     again: Option<Fresh>,
@@ -36,7 +40,7 @@ struct Walk {
 /// Jobs and queues to look at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wakes {
-    single: BTreeSet<(u64, JobId)>,
+    single: BTreeSet<(Place, JobId)>,
     walks: BTreeMap<u16, Walk>,
     /// The kind that had its turn last.
     last_kind: Option<u16>,
@@ -90,7 +94,7 @@ impl Wakes {
     pub fn everything(state: &State) -> Self {
         let mut wakes = Self::default();
         for kind in state.index.queues.keys() {
-            wakes.walks.insert(*kind, Walk { from: 0, fresh: Fresh::Everybody, again: None });
+            wakes.walks.insert(*kind, Walk { from: FRONT, fresh: Fresh::Everybody, again: None });
         }
         wakes
     }
@@ -100,16 +104,16 @@ impl Wakes {
     }
 
     /// Look at one job.
-    pub fn job(&mut self, arrival: u64, job: JobId) {
-        self.single.insert((arrival, job));
+    pub fn job(&mut self, place: Place, job: JobId) {
+        self.single.insert((place, job));
     }
 
     /// Look at every queued job of a kind: this provider became available for it.
     pub fn kind(&mut self, kind: u16, provider: ProviderId) {
         let walk = self.walks.entry(kind);
-        let walk = walk.or_insert_with(|| Walk { from: 0, fresh: Fresh::These(Vec::new()), again: None });
+        let walk = walk.or_insert_with(|| Walk { from: FRONT, fresh: Fresh::These(Vec::new()), again: None });
         walk.fresh.add(provider);
-        if walk.from > 0 {
+        if walk.from > FRONT {
             walk.again.get_or_insert_with(|| Fresh::These(Vec::new())).add(provider);
         }
     }
@@ -139,12 +143,12 @@ impl Wakes {
         let walk = self.walks.get_mut(&kind)?;
         let queue = state.index.queues.get(&kind).filter(|_| walk.fresh.can_serve(kind, state));
         let next = queue.and_then(|queue| queue.range(walk.from..).next());
-        if let Some((arrival, job)) = next {
-            walk.from = arrival.saturating_add(1);
+        if let Some(((start, arrival), job)) = next {
+            walk.from = (*start, arrival.saturating_add(1));
             return Some(walk.fresh.look(*job, state));
         }
         match walk.again.take() {
-            Some(fresh) => *walk = Walk { from: 0, fresh, again: None },
+            Some(fresh) => *walk = Walk { from: FRONT, fresh, again: None },
             None => {
                 self.walks.remove(&kind);
             }

@@ -489,7 +489,8 @@ impl Market {
             | Fact::Confirmed { .. }
             | Fact::Billed { .. }
             | Fact::Settled { .. }
-            | Fact::WentUnpaid { .. } => {}
+            | Fact::WentUnpaid { .. }
+            | Fact::QueueRestored { .. } => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Turn;
 use crate::config::Config;
+use crate::fairness::Span;
 use crate::id::{CustomerId, JobId};
 use crate::job::Terms;
 use crate::record::Fact;
@@ -20,13 +21,16 @@ impl Turn<'_> {
         self.resolve_inputs(&mut request);
         self.check_inputs(job, &request)?;
         let times = (self.now_ms, self.inputs_by_ms(&request));
-        let terms = Terms::grant(self.config, &request, times, self.state.customer_rank(customer));
+        let rank = self.state.customer_rank(customer);
+        let replicas = if request.dispatch == Dispatch::Open { 0 } else { request.replicas };
+        let span = self.state.fairness.span(request.kind, customer, rank, replicas);
+        let terms = Terms { span, ..Terms::grant(self.config, &request, times, rank) };
         let dispatch = request.dispatch;
         let arrival = self.state.next_arrival;
         self.record(Fact::Requested { job, customer, request: Box::new(request), terms });
         self.touched.insert(job);
         match dispatch {
-            Dispatch::Leased => self.wakes.job(arrival, job),
+            Dispatch::Leased => self.wakes.job((span.start, arrival), job),
             Dispatch::Open => {}
         }
         Ok(())
@@ -75,6 +79,7 @@ impl Terms {
             deadline_ms: wish(request.deadline_ms, default_ms, latest_ms),
             open_at_ms: config.open_after_ms.filter(|_| request.opens()).map(|ms| now_ms.saturating_add(ms)),
             customer_rank,
+            span: Span::default(),
         }
     }
 

@@ -204,6 +204,7 @@ fn a_request_may_set_its_times_within_bounds() {
         deadline_ms: 2_000,
         open_at_ms: None,
         customer_rank: 12,
+        span: Span { start: 0, end: (1 << 20) / 12 },
     };
     assert_eq!(terms, expected);
 }

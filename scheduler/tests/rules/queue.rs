@@ -129,3 +129,72 @@ fn many_deadlines_at_once_are_spread_over_steps() {
     }
     assert_eq!(ended, 200);
 }
+
+/// Delivers the job under the only lease, as often as said; whose jobs were leased then.
+fn serve(bench: &mut Bench, first: JobId, times: u8) -> Vec<CustomerId> {
+    let (mut holds, mut served) = (first, Vec::new());
+    for n in 0..times {
+        let (job, provider, result) = (holds, provider(1), result(n));
+        let answer = Answer::Unread;
+        let input = Input::Result { job, provider, lease: None, result, kind: KIND + 1_000, answer };
+        let effects = bench.step(input).expect("accepted");
+        let Some((next, _)) = leases(&effects).first().copied() else { break };
+        served.push(bench.scheduler.state().jobs()[&next].customer);
+        holds = next;
+    }
+    served
+}
+
+#[test]
+fn a_thousand_jobs_of_one_customer_do_not_delay_the_single_job_of_another() {
+    let mut bench = Bench::new();
+    ask_many(&mut bench, 0..1_000, KIND, &[]);
+    let first = leases(&bench.online(1, advert(None)))[0].0;
+    serve(&mut bench, first, 3);
+    bench.try_ask(250, 2, request()).expect("requested");
+    let holds = *bench.row(1).leases.first().expect("it works");
+    assert_eq!(serve(&mut bench, holds, 3), [2, 1, 1].map(customer));
+}
+
+#[test]
+fn customers_of_one_rank_take_turns_and_each_keeps_its_order() {
+    let mut bench = Bench::new();
+    let first = numbered(0);
+    bench.online(1, advert(None));
+    ask_many(&mut bench, 0..30, KIND, &[]);
+    for n in 100..115 {
+        bench.try_ask(n, 2, request()).expect("requested");
+    }
+    let mut restored = Bench { now_ms: bench.now_ms, ..Bench::new() };
+    let rows = bench.scheduler.checkpoint();
+    restored.scheduler = Scheduler::restore(config(), rows.into_iter()).expect("restored");
+    let served = serve(&mut bench, first, 20);
+    assert_eq!(served.iter().filter(|by| **by == customer(2)).count(), 10, "{served:?}");
+    assert_eq!(serve(&mut restored, first, 20), served);
+    let waits = |bench: &Bench, by: u8| {
+        let jobs = bench.scheduler.state().jobs().values();
+        jobs.filter(|job| job.customer == customer(by) && job.status() == Status::Queued).map(|job| job.arrival).min()
+    };
+    let ended = |bench: &Bench, by: u8| {
+        let jobs = bench.scheduler.state().jobs().values();
+        jobs.filter(|job| job.customer == customer(by) && !job.is_open()).map(|job| job.arrival).max()
+    };
+    for by in [1, 2] {
+        assert!(ended(&bench, by) < waits(&bench, by), "{by} was served out of order");
+    }
+}
+
+#[test]
+fn a_job_that_nobody_can_take_does_not_hold_the_time_of_its_queue() {
+    let mut bench = Bench::new();
+    ask_many(&mut bench, 0..1, KIND, &[requirement("gpu", Op::Has, &[])]);
+    bench.online(1, advert(None));
+    bench.try_ask(1, 2, request()).expect("requested");
+    bench.try_ask(2, 2, request()).expect("requested");
+    bench.try_ask(3, 2, request()).expect("requested");
+    serve(&mut bench, job(1), 2);
+    // Who comes late does not come before those who have waited for their turn.
+    bench.try_ask(4, 3, request()).expect("requested");
+    bench.try_ask(5, 2, request()).expect("requested");
+    assert_eq!(serve(&mut bench, job(3), 2), [3, 2].map(customer));
+}
