@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A provider of kind 5050 that answers in capitals: provider.sh wss://relay SECRET-KEY. Needs nak and jq.
+# A provider of kind 5050 that answers in capitals: provider.sh wss://relay SECRET-KEY. Needs nak, jq and curl.
 set -u
 relay=$1 secret=$2 nak=${NAK:-nak}
 own=$("$nak" key public "$secret")
-boss=$("$nak" relay "$relay" | jq -r .self) # leases are signed by the relay
+boss=$(curl -s -H "Accept: application/nostr+json" "${relay/ws/http}" | jq -r .self) # leases are signed by the relay
 say() { "$nak" event -q --sec "$secret" "$@" "$relay" </dev/null; }
 of() { jq -r --arg name "$2" '[.tags[] | select(.[0] == $name)][0][1] // empty' <<<"$1"; }
 

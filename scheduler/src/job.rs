@@ -328,7 +328,8 @@ impl Job {
     /// Whether this provider may answer without a lease, because the job is its: the customer named it and nobody has had a
     /// lease. It need not know of leases to get the request.
     pub fn is_claimable_by(&self, provider: ProviderId) -> bool {
-        self.is_open() && self.request.opens() && self.granted() == 0 && self.request.providers.contains(&provider)
+        let is_free = self.is_open() && self.request.opens() && self.granted() == 0 && !self.is_blocked();
+        is_free && self.request.providers.contains(&provider)
     }
 
     /// Its place in the queue of its kind.

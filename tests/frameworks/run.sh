@@ -20,19 +20,32 @@ trap stop EXIT
 cp "$here"/js/* "$work/"
 [ -d "$work/node_modules" ] || npm install --silent --no-audit --no-fund --prefix "$work"
 
-"$mercato" --set relay.port=0 --set store.path="$data" --set market.open_after_s="${OPEN_AFTER:-3}" relay 2>"$data/log" &
-for _ in $(seq 100); do
-  port=$(sed -n 's/.*127\.0\.0\.1:\([0-9]*\).*/\1/p' "$data/log" | head -1)
-  [ -n "$port" ] && break || sleep 0.1
-done
-url=ws://127.0.0.1:$port
+cd "$data" # no config.toml lies there
+# Starts a relay named $1 with these settings; its address is in $url.
+relay() {
+  local name=$1 port=
+  shift
+  "$mercato" --set relay.port=0 --set store.path="$data/$name" "$@" relay 2>"$data/$name.log" &
+  for _ in $(seq 100); do
+    port=$(sed -n 's/.*127\.0\.0\.1:\([0-9]*\).*/\1/p' "$data/$name.log" | head -1)
+    [ -n "$port" ] && break || sleep 0.1
+  done
+  [ -n "$port" ] || { cat "$data/$name.log"; exit 1; }
+  url=ws://127.0.0.1:$port/
+}
 key() { head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
+relay plain --set market.open_after_s=3 --set access.greet=false
+plain=$url
+relay usual
 "$work/venv/bin/python" "$here/python/provider.py" "$url" "$(key)" >"$data/python" 2>&1 &
-node "$work/provider.mjs" "$url" "$(key)" >"$data/js" 2>&1 &
-sleep "${SETTLE:-6}"
+node "$work/provider.mjs" "$url" "$(key)" 5051 sign >"$data/js" 2>&1 &
+node "$work/provider.mjs" "$plain" "$(key)" 5052 >>"$data/js" 2>&1 &
+sleep "${SETTLE:-10}"
 
 echo "nostr-dvm (authenticated, no advert): a walk-in"
 node "$work/customer.mjs" "$url" 5050 "hello from a customer" || { cat "$data/python"; exit 1; }
-echo "@welshman/dvm (no authentication, no advert): open after ${OPEN_AFTER:-3} s"
+echo "@welshman/dvm (authenticated, no advert): a walk-in"
 node "$work/customer.mjs" "$url" 5051 "hello from a customer" || { cat "$data/js"; exit 1; }
-"$mercato" --set store.path="$data" jobs
+echo "@welshman/dvm (no authentication, no advert; the relay does not challenge): open after 3 s"
+node "$work/customer.mjs" "$plain" 5052 "hello from a customer" || { cat "$data/js"; exit 1; }
+for store in usual plain; do "$mercato" --set store.path="$data/$store" jobs; done

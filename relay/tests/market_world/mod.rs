@@ -57,7 +57,15 @@ impl World {
         // Tests count events: those of the tape have tests of their own.
         let mut config = MarketConfig { tape: false, ..MarketConfig::default() };
         configure(&mut config);
-        let keys = MarketKeys::ephemeral().unwrap();
+        Self::of(now_s, config, MarketKeys::ephemeral().unwrap())
+    }
+
+    /// Signs with these keys.
+    pub fn signing(keys: MarketKeys) -> Self {
+        Self::of(START_S, MarketConfig::default(), keys)
+    }
+
+    fn of(now_s: u64, config: MarketConfig, keys: MarketKeys) -> Self {
         let store = Arc::new(MemoryStore::new());
         let audiences = Arc::new(Audiences::default());
         let now_ms = now_s * 1_000;

@@ -75,12 +75,13 @@ impl Turn<'_> {
         }
     }
 
-    /// Nobody has had a lease on the job so far. If somebody is known who serves its kind, it waits as long again.
+    /// Nobody has had a lease on the job so far. If somebody is known who serves its kind, or its own turn has not come, it waits as
+    /// long again.
     fn open_unless_known(&mut self, id: JobId) {
         let Some(job) = self.state.jobs.get(&id) else {
             return;
         };
-        if is_served(self.state, job) {
+        if job.is_blocked() || is_served(self.state, job) {
             let waited_ms = self.now_ms.saturating_sub(job.arrived_ms).max(1);
             return self.record(Fact::Waited { job: id, open_at_ms: self.now_ms.saturating_add(waited_ms) });
         }

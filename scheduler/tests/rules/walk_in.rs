@@ -163,3 +163,22 @@ fn who_is_named_may_answer_at_once_while_nobody_has_a_lease() {
     bench.ask(3, Request { may_open: false, ..named() });
     assert_eq!(bench.say(3, 7, processing()), Err(Refusal::NeverLeased), "this customer wants a lease");
 }
+
+#[test]
+fn a_job_that_waits_for_another_is_for_nobody_yet() {
+    let mut bench = Bench::new();
+    bench.ask(1, request());
+    bench.ask(
+        2,
+        Request { inputs: vec![Upstream { job: job(1), result: None }], providers: vec![provider(7)], ..plain() },
+    );
+    assert_eq!(bench.status(2), Status::Blocked);
+    bench.tick(20);
+    assert_eq!(bench.status(2), Status::Blocked);
+    assert_eq!(bench.deliver(2, 7), Err(Refusal::NeverLeased));
+    bench.online(3, advert(None));
+    bench.deliver_as(1, 3, None, KIND + 1_000, 30).expect("its input");
+    assert_eq!(bench.status(2), Status::Queued);
+    bench.tick(40);
+    assert_eq!(bench.status(2), Status::Open, "who is named is not known");
+}

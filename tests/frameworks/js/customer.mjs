@@ -4,6 +4,10 @@ import { finalizeEvent, generateSecretKey } from 'nostr-tools/pure'
 
 globalThis.WebSocket ??= WebSocket
 const { makeDvmRequest } = await import('@welshman/dvm')
+const { setContext } = await import('@welshman/lib')
+const { getDefaultNetContext } = await import('@welshman/net')
+
+setContext({ net: getDefaultNetContext() })
 
 const [url, kind, text] = process.argv.slice(2)
 const began = Date.now()
