@@ -13,6 +13,10 @@ pub fn customer_id(number: u64) -> CustomerId {
     CustomerId(id)
 }
 
+pub fn customer_number(id: CustomerId) -> u64 {
+    id.0.as_chunks::<8>().0.first().map_or(0, |word| u64::from_be_bytes(*word))
+}
+
 /// Job ids are as random as hashes: their first half tells them apart.
 pub fn job_id(rng: &mut Rng) -> JobId {
     let mut id = [0; 32];

@@ -28,6 +28,7 @@ fn hold(holds: bool, claim: impl FnOnce() -> String) -> Judged {
 
 impl Ledger {
     /// A committed input that changed something.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only what moves money is looked at")]
     pub fn input(&mut self, input: &Input) -> Judged {
         match input {
             Input::Request { job, customer, .. } => {
@@ -54,6 +55,7 @@ impl Ledger {
     }
 
     /// A published effect.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only what moves money is looked at")]
     pub fn effect(&mut self, effect: &Effect) -> Judged {
         match effect {
             Effect::AnnounceLease { job, provider, .. } => {

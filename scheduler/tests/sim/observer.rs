@@ -2,8 +2,8 @@
 
 use super::truth::same;
 use mercato_scheduler::{
-    Advert, Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, ProviderId, Request, ResultId, Upstream,
-    Value, Verdict,
+    Advert, Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, LeaseView, ProviderId, Request,
+    ResultId, Upstream, Value, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +14,8 @@ struct Open {
     deadline_ms: u64,
     /// The slow lease that another was granted beside.
     backed_up: Option<u64>,
+    /// When it must end, as it was told first.
+    told_deadline_ms: Option<u64>,
     /// It was said to get no lease before.
     rests_until_ms: Option<u64>,
     live: BTreeMap<ProviderId, Live>,
@@ -115,6 +117,7 @@ impl Observer {
                     customer: *customer,
                     deadline_ms: asked_ms.min(latest_deadline_ms),
                     backed_up: None,
+                    told_deadline_ms: None,
                     rests_until_ms: None,
                     live: BTreeMap::new(),
                     holders: BTreeMap::new(),
@@ -172,6 +175,12 @@ impl Observer {
         Ok(())
     }
 
+    /// A result becomes visible to everybody.
+    pub fn shown(&self, job: JobId, by: ProviderId) -> Judged {
+        let awaited = self.open.get(&job).is_some_and(|open| open.request.quorum > 1);
+        hold(!awaited, || format!("the result of {by:?} for {job:?} is shown while others are to deliver theirs"))
+    }
+
     /// The provider left and must be back by then to keep its leases; or it is back.
     fn expect_back(&mut self, provider: ProviderId, by_ms: Option<u64>) {
         for job in self.held.get(&provider).into_iter().flatten() {
@@ -203,13 +212,13 @@ impl Observer {
         }
     }
 
-    /// A published effect. The relay has been up since `up_since_ms`.
-    pub fn effect(&mut self, now_ms: u64, up_since_ms: u64, effect: &Effect) -> Judged {
+    /// A published effect, at the world's time and the scheduler's, which is never behind. The relay has been up since `up_since_ms`.
+    pub fn effect(&mut self, (now_ms, clock_ms): (u64, u64), up_since_ms: u64, effect: &Effect) -> Judged {
         match effect {
             Effect::AnnounceLease { job, provider, lease, expires_at_ms, backs_up, inputs, .. } => {
                 self.has_inputs(*job, inputs)?;
                 self.back_up(*job, *backs_up)?;
-                self.lease(now_ms, *job, *provider, *lease, *expires_at_ms)
+                self.lease((now_ms, clock_ms), *job, *provider, *lease, *expires_at_ms)
             }
             Effect::AnnounceWithdrawal { job, provider, lease, .. } => self.withdrawal(*job, *provider, *lease),
             Effect::AnnounceVerdict { job, result, verdict, .. } => {
@@ -233,6 +242,10 @@ impl Observer {
                     return hold(view.rests_until_ms.is_none(), || format!("{:?} has ended and rests", view.job));
                 };
                 open.rests_until_ms = view.rests_until_ms;
+                let told_ms = *open.told_deadline_ms.get_or_insert(view.deadline_ms);
+                hold(told_ms == view.deadline_ms, || format!("the end of {:?}'s time has moved", view.job))?;
+                let in_time = |lease: &LeaseView| lease.expires_at_ms <= told_ms;
+                hold(view.leases.iter().all(in_time), || format!("a lease on {:?} outlives it", view.job))?;
                 hold(view.rests_until_ms.is_none_or(|until_ms| until_ms <= open.deadline_ms), || {
                     format!("{:?} rests beyond its deadline", view.job)
                 })
@@ -246,11 +259,18 @@ impl Observer {
         hold(self.held.is_empty(), || format!("{} leases never ended", self.held.len()))
     }
 
-    fn lease(&mut self, now_ms: u64, job: JobId, provider: ProviderId, lease: u64, expires_ms: u64) -> Judged {
+    fn lease(
+        &mut self,
+        (now_ms, clock_ms): (u64, u64),
+        job: JobId,
+        provider: ProviderId,
+        lease: u64,
+        expires_ms: u64,
+    ) -> Judged {
         let open = self.open.get_mut(&job);
         let open = open.ok_or_else(|| format!("a lease on {job:?}, which is not open"))?;
         hold(open.request.dispatch == Dispatch::Leased, || format!("{job:?} is open to all"))?;
-        let rests = open.rests_until_ms.is_some_and(|until_ms| now_ms < until_ms);
+        let rests = open.rests_until_ms.is_some_and(|until_ms| clock_ms < until_ms);
         hold(!rests, || format!("{job:?} rests and gets a lease"))?;
         let (results, live) = (open.results.len(), open.live.len());
         let (replicas, quorum) = (size(open.request.replicas), size(open.request.quorum));
@@ -261,6 +281,8 @@ impl Observer {
         })?;
         hold(open.holders.insert(provider, lease).is_none(), || format!("{provider:?} tries {job:?} again"))?;
         hold(expires_ms <= open.deadline_ms, || format!("the lease on {job:?} outlives it"))?;
+        // A commit takes time.
+        hold(now_ms < expires_ms + 5_000, || format!("the lease on {job:?} is over before it begins"))?;
         let named = &open.request.providers;
         hold(named.is_empty() || named.contains(&provider), || format!("{job:?} does not name {provider:?}"))?;
         hold(self.last_lease < Some(lease), || format!("lease {lease} after {:?}", self.last_lease))?;

@@ -1,5 +1,6 @@
 //! Providers of every character.
 
+use super::cast::Character;
 use super::observer::result_id;
 use super::rng::Rng;
 use super::truth;
@@ -7,30 +8,6 @@ use mercato_scheduler::{
     Advert, Answer, Feedback, Input, JobId, Offer, Op, ProviderId, Requirement, Validation, Value,
 };
 use std::collections::BTreeMap;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Character {
-    /// Does what it says.
-    Honest,
-    /// Drops its connection in the middle of things.
-    Crashes,
-    /// Takes jobs and says nothing more.
-    Stalls,
-    /// Gives up most jobs.
-    Declines,
-    /// Answers when its time is over, withdrawn or not.
-    Late,
-    /// Sends results for jobs it does not hold, of wrong kinds, under wrong leases.
-    Lies,
-    /// Does not compute and says something false of its own.
-    Cheats,
-    /// Says something false that its gang agreed on.
-    Colludes,
-    /// Repeats an answer that it saw: results of open jobs are withheld, so it is another job's.
-    Copies,
-    /// Says the same to everything, at once.
-    IsLazy,
-}
 
 /// A lease as the provider heard of it.
 #[derive(Clone, Debug)]
@@ -48,6 +25,9 @@ pub struct Work {
 pub enum Act {
     Connect,
     Disconnect,
+    /// Goes, and somebody else comes in its place, or it comes back after a while.
+    Leave,
+    Return,
     /// Signs something, without a connection.
     Beat,
     Readvertise,
@@ -64,6 +44,8 @@ pub struct Provider {
     pub character: Character,
     pub authenticates: bool,
     pub connected: bool,
+    /// It has left.
+    pub away: bool,
     pub advert: Advert,
     /// The lease it works under, by job.
     pub working: BTreeMap<JobId, u64>,
@@ -75,27 +57,14 @@ pub struct Provider {
 pub const KINDS: [u16; 3] = [5_050, 5_300, 5_700];
 
 impl Provider {
-    pub fn new(number: u64, rng: &mut Rng) -> Self {
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&(number + 1).to_le_bytes());
-        let character = match number % 40 {
-            0..=8 | 20..=31 => Character::Honest,
-            9..=11 => Character::Crashes,
-            12 | 13 => Character::Stalls,
-            14 | 15 => Character::Declines,
-            16 | 17 => Character::Late,
-            18 | 19 => Character::Lies,
-            32 | 33 => Character::Cheats,
-            34..=36 => Character::Colludes,
-            37 => Character::Copies,
-            _ => Character::IsLazy,
-        };
+    pub fn new(number: u64, character: Character, rng: &mut Rng) -> Self {
         Self {
-            id: ProviderId(id),
+            id: provider_id(number),
             character,
             authenticates: number % 7 != 3,
             connected: false,
-            advert: advert(rng),
+            away: false,
+            advert: advert(character, rng),
             working: BTreeMap::new(),
             mailbox: Vec::new(),
             serial: 0,
@@ -104,14 +73,22 @@ impl Provider {
 
     /// Whether what is published reaches it now.
     pub fn listens(&self) -> bool {
-        self.connected || !self.authenticates
+        !self.away && (self.connected || !self.authenticates)
+    }
+
+    /// Somebody else with the same habits takes its place.
+    pub fn replace(&mut self, number: u64, rng: &mut Rng) {
+        self.id = provider_id(number);
+        self.advert = advert(self.character, rng);
+        self.working.clear();
+        self.mailbox.clear();
     }
 
     pub fn readvertise(&mut self, rng: &mut Rng) -> Input {
         if rng.chance(100) {
             return Input::Unadvertise { provider: self.id };
         }
-        self.advert = advert(rng);
+        self.advert = advert(self.character, rng);
         Input::Advertise { provider: self.id, advert: self.advert.clone() }
     }
 
@@ -123,7 +100,15 @@ impl Provider {
         let begin = (begins_ms, Act::Begin(work.clone()));
         let finish = |at_ms| (at_ms, Act::Finish(work.clone()));
         match self.character {
-            Character::Stalls => rng.chance(500).then_some(begin).into_iter().collect(),
+            Character::Stalls if rng.chance(500) => Vec::new(),
+            Character::Stalls => {
+                let beat = work.heartbeat_ms.map(|ms| (ms / 2, Act::KeepAlive(work.clone())));
+                [Some(begin), beat].into_iter().flatten().collect()
+            }
+            Character::Overclaims => {
+                let queue = u64::try_from(self.working.len()).unwrap_or(1);
+                vec![begin, finish(begins_ms + works_ms * queue)]
+            }
             Character::Declines if rng.chance(600) => vec![(begins_ms, Act::Decline(work))],
             Character::Late => {
                 let begin = (rng.between(5_000, 20_000), Act::Begin(work.clone()));
@@ -154,6 +139,7 @@ impl Provider {
             Character::Honest
             | Character::Crashes
             | Character::Stalls
+            | Character::Overclaims
             | Character::Declines
             | Character::Cheats
             | Character::Colludes
@@ -188,6 +174,7 @@ impl Provider {
             Character::Honest
             | Character::Crashes
             | Character::Stalls
+            | Character::Overclaims
             | Character::Declines
             | Character::Late
             | Character::Lies => truth::right(job, validate, rng),
@@ -224,7 +211,13 @@ impl Provider {
     }
 }
 
-fn advert(rng: &mut Rng) -> Advert {
+fn provider_id(number: u64) -> ProviderId {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&(number + 1).to_le_bytes());
+    ProviderId(id)
+}
+
+fn advert(character: Character, rng: &mut Rng) -> Advert {
     let offers = KINDS.iter().filter_map(|kind| {
         let price_msat = rng.maybe(600, 1, 2_000);
         rng.chance(600).then_some(Offer { kind: *kind, price_msat })
@@ -234,6 +227,7 @@ fn advert(rng: &mut Rng) -> Advert {
     let model = ["llama", "qwen", "phi"][rng.index(3)];
     let caps = vec![("ram_gb".to_owned(), Value::Int(ram)), ("model".to_owned(), Value::Text(model.to_owned()))];
     let slots = rng.maybe(800, 0, 5).map(|slots| u32::try_from(slots).expect("small"));
+    let slots = if character == Character::Overclaims { Some(20) } else { slots };
     Advert { kinds, caps, accept: conditions(rng), slots }
 }
 

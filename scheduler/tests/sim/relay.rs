@@ -41,10 +41,26 @@ pub enum Sabotage {
     TakesOldReceipts,
     /// Does not read providers' conditions.
     IgnoresConditions,
+    /// Takes a result that the scheduler refused because its lease is over or never was.
+    ForwardsDeadResults,
+    /// Shows results to everybody before the others have delivered.
+    ShowsWithheldResults,
+    /// Publishes what a step asks for and forgets to write its records now and then.
+    ForgetsToWrite,
+    /// Swaps two records now and then.
+    ReordersRecords,
+    /// Publishes the effects of a step in reverse.
+    ReordersEffects,
+    /// Writes a step in parts, so that a crash tears it.
+    TearsSteps,
+    /// Gives the job of a lease to a second provider now and then.
+    LeasesTwice,
+    /// Announces a later end of time than was granted, now and then.
+    MovesDeadlines,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: &[Self] = &[
         Self::PublishesBeforeCommit,
         Self::LosesARecord,
         Self::CommitsTwice,
@@ -62,6 +78,14 @@ impl Sabotage {
         Self::TakesAnybodysMoney,
         Self::TakesOldReceipts,
         Self::IgnoresConditions,
+        Self::ForwardsDeadResults,
+        Self::ShowsWithheldResults,
+        Self::ForgetsToWrite,
+        Self::ReordersRecords,
+        Self::ReordersEffects,
+        Self::TearsSteps,
+        Self::LeasesTwice,
+        Self::MovesDeadlines,
     ];
 }
 
@@ -84,9 +108,6 @@ pub struct Relay {
     /// What it has stored: the results of jobs that the scheduler may have forgotten.
     pub results: BTreeMap<JobId, ResultId>,
 }
-
-/// Records after which the journal is compacted.
-const JOURNAL_MAX: usize = 2_000;
 
 impl Relay {
     pub fn new(config: Config, sabotage: Option<Sabotage>) -> Self {
@@ -151,6 +172,10 @@ impl Relay {
         let answer = self.step(now_ms, input)?;
         let scheduler = self.scheduler.as_ref().ok_or("the relay is down")?;
         scheduler.check()?;
+        let (known, max) = (scheduler.state().providers().len(), self.config.providers_max);
+        if known > max {
+            return Err(format!("{known} providers are known, {max} may be"));
+        }
         if answer.is_err() && before.as_ref() != Some(scheduler.state()) {
             return Err("a refusal changed the state".to_owned());
         }
@@ -183,11 +208,32 @@ impl Relay {
                         || loses_rest && rest(record)
                         || loses_payment && payment(record)
                 };
+                if self.slips(Sabotage::ForgetsToWrite, rng) {
+                    continue;
+                }
                 let kept = step.records.iter().filter(|record| !is_lost(record));
                 self.journal.extend(kept.cloned());
+                let len = self.journal.len();
+                if len > 1 && self.slips(Sabotage::ReordersRecords, rng) {
+                    self.journal.swap(len - 2, len - 1);
+                }
             }
         }
         batch
+    }
+
+    /// A crash tears the journal: of the steps that were not committed some of the first may be on disk, each whole or not at all.
+    /// Says which are.
+    pub fn tear(&mut self, rng: &mut Rng) -> Vec<Pending> {
+        let whole = if rng.chance(800) { rng.index(self.pending.len() + 1) } else { 0 };
+        let lost = self.pending.split_off(whole);
+        let kept = self.commit(rng);
+        if let (Some(Sabotage::TearsSteps), Some(torn)) = (self.sabotage, lost.first()) {
+            let records = torn.step.records.len();
+            self.journal.extend(torn.step.records.iter().take(records.div_ceil(2)).cloned());
+        }
+        self.pending = lost;
+        kept
     }
 
     pub fn slips(&self, sabotage: Sabotage, rng: &mut Rng) -> bool {
@@ -196,14 +242,17 @@ impl Relay {
 
     /// Compares journal and memory, and replaces the journal, when it has grown long.
     pub fn compact(&mut self) -> Result<(), String> {
-        let Some(scheduler) = self.scheduler.as_ref().filter(|_| self.pending.is_empty()) else {
-            return Ok(());
-        };
-        if self.journal.len() < JOURNAL_MAX {
+        if !self.pending.is_empty() {
             return Ok(());
         }
-        let replayed = self.restored(self.journal.clone())?;
-        same_state(&replayed, scheduler, "the journal")?;
+        // As much again as a checkpoint, or else only checkpoints would be written.
+        if self.journal.len() < (50 * self.config.providers_max).max(2_000) {
+            return Ok(());
+        }
+        self.replays_itself()?;
+        let Some(scheduler) = &self.scheduler else {
+            return Ok(());
+        };
         let rows = scheduler.checkpoint();
         same_state(&self.restored(rows.clone())?, scheduler, "the checkpoint")?;
         if self.sabotage == Some(Sabotage::CompactsTooEarly) && !self.stale_checkpoint.is_empty() {
@@ -213,6 +262,17 @@ impl Relay {
             self.journal = rows;
         }
         Ok(())
+    }
+
+    /// Whether the journal gives the state that lives, when everything is written.
+    pub fn replays_itself(&self) -> Result<(), String> {
+        let Some(scheduler) = self.scheduler.as_ref().filter(|_| self.pending.is_empty()) else {
+            return Ok(());
+        };
+        let forward = self.journal.is_sorted_by_key(|record| record.at_ms);
+        let replayed = self.restored(self.journal.clone())?;
+        same_state(&replayed, scheduler, "the journal")?;
+        if forward { Ok(()) } else { Err("the journal's time goes back".to_owned()) }
     }
 
     /// Comes back from the journal alone.

@@ -1,17 +1,18 @@
 //! The clock, the network, and who does what next.
 
 use super::agenda::Agenda;
+use super::cast::{Cast, Character, never_pays};
 use super::customer::{customer_id, job_id, request};
 use super::ledger::Ledger;
 use super::observer::Observer;
-use super::provider::{Act, Character, Provider, Work};
-use super::purse::{MISER, Purse};
+use super::provider::{Act, Provider, Work};
+use super::purse::Purse;
 use super::relay::{Pending, Relay, Sabotage};
 use super::rng::Rng;
 use super::truth::{right, same};
 use mercato_scheduler::{
     Answer, Config, Dispatch, Effect, End, Feedback, Input, Job, JobId, ProviderId, Reason, Refusal, Request, ResultId,
-    Status, Validation, Verdict,
+    Status, Step, Validation, Verdict,
 };
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,8 +21,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
-const PROVIDERS: u64 = 40;
-const CUSTOMERS: u64 = 10;
 
 /// How often what happened.
 pub type Counts = BTreeMap<&'static str, u64>;
@@ -30,6 +29,7 @@ pub type Counts = BTreeMap<&'static str, u64>;
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub seed: u64,
+    pub cast: Cast,
     /// Virtual hours of load and faults; after that the world heals and everything must end.
     pub hours: u64,
     /// Steps from one check of the whole state to the next; what a step touches is always checked.
@@ -53,6 +53,7 @@ impl std::fmt::Display for Violation {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "the agenda boxes its entries")]
 enum Event {
     /// A message reaches the relay.
     Arrive(Letter),
@@ -81,6 +82,10 @@ struct World {
     setup: Setup,
     rng: Rng,
     now_ms: u64,
+    /// The latest that the relay's clock has said.
+    latest_ms: u64,
+    /// Providers that came in the place of others.
+    arrived: u64,
     steps: u64,
     agenda: Agenda<Event>,
     relay: Relay,
@@ -118,14 +123,15 @@ fn panic_words(panic: &(dyn Any + Send)) -> String {
     format!("panicked: {}", words.unwrap_or_default())
 }
 
-fn config() -> Config {
+fn config(cast: Cast) -> Config {
+    let providers = usize::try_from(cast.providers).expect("small");
     Config {
-        jobs_max: 120,
+        jobs_max: 3 * providers,
         jobs_per_customer_max: 60,
         // Two places fewer than there are providers and visitors.
-        providers_max: 42,
+        providers_max: providers + 2,
         ended_retention_ms: 10 * MINUTE,
-        ended_max: 100,
+        ended_max: 5 * providers / 2,
         run_timeout_max_ms: HOUR,
         // Chains add up; all must have ended when the world has.
         job_timeout_max_ms: 110 * MINUTE,
@@ -138,14 +144,18 @@ type Done = Result<(), String>;
 impl World {
     fn new(setup: Setup) -> Self {
         let mut rng = Rng::new(setup.seed);
-        let providers: Vec<_> = (0..PROVIDERS).map(|n| Provider::new(n, &mut rng)).collect();
+        let cast = setup.cast;
+        let enter = |n| Provider::new(n, cast.character(n), &mut rng);
+        let providers: Vec<_> = (0..cast.providers).map(enter).collect();
         let mut world = Self {
             setup,
             rng,
             now_ms: 1_000_000,
+            latest_ms: 0,
+            arrived: 0,
             steps: 0,
             agenda: Agenda::new(),
-            relay: Relay::new(config(), setup.sabotage),
+            relay: Relay::new(config(cast), setup.sabotage),
             ids: providers.iter().map(|provider| provider.id).collect(),
             providers,
             requests: BTreeMap::new(),
@@ -166,11 +176,12 @@ impl World {
             let first = if self.providers[who].authenticates { Act::Connect } else { Act::Beat };
             self.act_in(0, 30 * SECOND, who, first);
             self.act_in(10 * MINUTE, HOUR, who, Act::Readvertise);
+            self.act_in(0, HOUR, who, Act::Leave);
             if self.providers[who].character == Character::Lies {
                 self.act_in(0, MINUTE, who, Act::Lie);
             }
         }
-        for customer in 0..CUSTOMERS {
+        for customer in 0..self.setup.cast.customers {
             self.enter_in(0, MINUTE, Event::Ask(customer));
         }
         self.enter_in(0, 10 * MINUTE, Event::Visit(0));
@@ -187,6 +198,7 @@ impl World {
             self.turn(false)?;
         }
         self.check_ranks()?;
+        self.relay.replays_itself()?;
         self.count("virtual hours", self.setup.hours);
         self.count("steps", self.steps);
         self.observer.all_ended()
@@ -194,9 +206,15 @@ impl World {
 
     /// Who never pays does not rank above a newcomer.
     fn check_ranks(&self) -> Done {
-        let scheduler = self.relay.scheduler.as_ref();
-        let rank = scheduler.map_or(0, |scheduler| scheduler.state().customer_rank(customer_id(MISER)));
-        if rank > 12 { Err(format!("the customer that never pays ranks {rank}")) } else { Ok(()) }
+        let Some(scheduler) = &self.relay.scheduler else {
+            return Ok(());
+        };
+        let mut misers = (0..self.setup.cast.customers).filter(|number| never_pays(*number));
+        let rank = |number: &u64| scheduler.state().customer_rank(customer_id(*number));
+        match misers.find(|number| rank(number) > 12) {
+            Some(number) => Err(format!("customer {number} never pays and ranks {}", rank(&number))),
+            None => Ok(()),
+        }
     }
 
     /// The next thing: a tick that is due, or what is on the agenda.
@@ -270,12 +288,11 @@ impl World {
             _ => None,
         };
         if crash == Some(Crash::BeforeStep) {
-            self.crash();
+            self.crash()?;
             self.post_again(letter);
             return Ok(());
         }
-        let jump_ms = self.rng.maybe(5, 0, 2 * SECOND).unwrap_or(0);
-        let clock_ms = self.now_ms - jump_ms;
+        let clock_ms = self.read_clock();
         let answer = if self.steps.is_multiple_of(self.setup.check_every) {
             self.check_nothing_overdue()?;
             self.relay.step_checked(clock_ms, &self.relay.read(&letter.input))?
@@ -284,12 +301,36 @@ impl World {
         };
         match answer {
             Ok(step) => self.hold(Pending { input: letter.input, step })?,
-            Err(refusal) => self.count(refusal_name(&refusal), 1),
+            Err(refusal) => {
+                self.count(refusal_name(&refusal), 1);
+                let dead = matches!(refusal, Refusal::NeverLeased | Refusal::StaleLease { .. });
+                if dead && self.setup.sabotage == Some(Sabotage::ForwardsDeadResults) {
+                    self.publish(&Pending { input: letter.input, step: Step::default() }, 0)?;
+                }
+            }
         }
         if crash == Some(Crash::AfterStep) {
-            self.crash();
+            self.crash()?;
         }
         Ok(())
+    }
+
+    /// The relay's clock falls back a little now and then, and rarely it is ahead for a moment: the scheduler's time
+    /// then stands still until the world has come up with it.
+    fn read_clock(&mut self) -> u64 {
+        let back_ms = self.rng.maybe(5, 0, 2 * SECOND).unwrap_or(0);
+        let ahead_ms = self.rng.between(0, 20_000).checked_sub(19_998).map_or(0, |_| self.rng.between(0, 30 * SECOND));
+        if ahead_ms > 0 {
+            self.count("clock steps", 1);
+        }
+        let clock_ms = self.now_ms - back_ms + ahead_ms;
+        self.latest_ms = self.latest_ms.max(clock_ms);
+        clock_ms
+    }
+
+    /// The scheduler's time.
+    fn clock_ms(&self) -> u64 {
+        self.now_ms.max(self.latest_ms)
     }
 
     /// Keeps a step until the next commit.
@@ -301,7 +342,9 @@ impl World {
             self.publish(&pending, 0)?;
         }
         if self.relay.pending.is_empty() {
-            self.enter_in(0, 5, Event::Commit);
+            // The disk is slow now and then: more steps wait for one commit, and a crash tears the batch.
+            let latest_ms = if self.rng.chance(100) { 3 * SECOND } else { 5 };
+            self.enter_in(0, latest_ms, Event::Commit);
         }
         self.relay.pending.push(pending);
         Ok(())
@@ -315,7 +358,7 @@ impl World {
         let batch = self.relay.commit(&mut self.rng);
         // After the commit and before anyone is told: they learn of it when the relay is back.
         let crashes = faulty && self.rng.chance(1);
-        let away_ms = if crashes { self.crash() } else { 0 };
+        let away_ms = if crashes { self.crash()? } else { 0 };
         for pending in batch {
             self.count("records", pending.step.records.len() as u64);
             if self.setup.sabotage != Some(Sabotage::PublishesBeforeCommit) {
@@ -326,9 +369,17 @@ impl World {
     }
 
     /// Everything in memory is gone; says for how long the relay stays away.
-    fn crash(&mut self) -> u64 {
+    fn crash(&mut self) -> Result<u64, String> {
         self.count("relay crashes", 1);
         self.relay.scheduler = None;
+        let away_ms = self.rng.between(SECOND, MINUTE);
+        let kept = self.relay.tear(&mut self.rng);
+        if !kept.is_empty() && !self.relay.pending.is_empty() {
+            self.count("torn journals", 1);
+        }
+        if self.setup.sabotage != Some(Sabotage::PublishesBeforeCommit) {
+            kept.iter().try_for_each(|pending| self.publish(pending, away_ms))?;
+        }
         for pending in std::mem::take(&mut self.relay.pending) {
             // Nobody was told that these arrived.
             if self.rng.chance(800) {
@@ -338,14 +389,13 @@ impl World {
         for provider in &mut self.providers {
             provider.connected = false;
         }
-        let away_ms = self.rng.between(SECOND, MINUTE);
         self.enter_in(away_ms, away_ms + 1, Event::RelayBack);
-        away_ms
+        Ok(away_ms)
     }
 
     fn come_back(&mut self) -> Done {
         self.relay.restore(self.now_ms)?;
-        self.observer.relay_came_back(self.now_ms);
+        self.observer.relay_came_back(self.clock_ms());
         if self.setup.sabotage != Some(Sabotage::ForgetsRestarted) {
             self.submit(Letter { input: Input::Restarted, tries_left: 0 }, false)?;
         }
@@ -376,8 +426,8 @@ impl World {
     // What is published.
 
     fn publish(&mut self, pending: &Pending, away_ms: u64) -> Done {
-        let latest_ms = self.now_ms + config().job_timeout_max_ms;
-        self.observer.input(self.now_ms, &pending.input, latest_ms)?;
+        let latest_ms = self.clock_ms() + self.relay.config.job_timeout_max_ms;
+        self.observer.input(self.clock_ms(), &pending.input, latest_ms)?;
         self.ledger.input(&pending.input)?;
         if let Input::Request { job, request, .. } = &pending.input {
             self.publish_request(*job, request);
@@ -385,7 +435,12 @@ impl World {
         if let Input::Result { job, result, answer, .. } = &pending.input {
             self.answers.entry(*job).or_default().push((*result, answer.clone()));
         }
-        for effect in &pending.step.effects {
+        self.show_result(&pending.input)?;
+        let mut effects: Vec<_> = pending.step.effects.iter().map(|effect| self.falsified(effect)).collect();
+        if self.setup.sabotage == Some(Sabotage::ReordersEffects) {
+            effects.reverse();
+        }
+        for effect in &effects {
             let loses = self.relay.slips(Sabotage::LosesAWithdrawal, &mut self.rng);
             if loses && matches!(effect, Effect::AnnounceWithdrawal { .. }) {
                 continue;
@@ -394,10 +449,52 @@ impl World {
             if loses && matches!(effect, Effect::AnnounceVerdict { .. }) {
                 continue;
             }
-            self.observer.effect(self.now_ms, self.relay.up_since_ms, effect)?;
+            self.observer.effect((self.now_ms, self.clock_ms()), self.relay.up_since_ms, effect)?;
             self.ledger.effect(effect)?;
             self.tell(effect, away_ms);
+            if matches!(effect, Effect::AnnounceLease { .. }) && self.relay.slips(Sabotage::LeasesTwice, &mut self.rng)
+            {
+                self.lease_again(effect)?;
+            }
         }
+        Ok(())
+    }
+
+    /// A result is shown to everybody at once when nobody else is to come to the same on his own.
+    fn show_result(&mut self, input: &Input) -> Done {
+        let Input::Result { job, provider, answer, .. } = input else {
+            return Ok(());
+        };
+        let Some(request) = self.requests.get(job) else {
+            return Ok(());
+        };
+        if request.quorum > 1 && self.setup.sabotage != Some(Sabotage::ShowsWithheldResults) {
+            return Ok(());
+        }
+        self.public[usize::from(request.validate == Validation::Exact)] = Some(answer.clone());
+        self.observer.shown(*job, *provider)
+    }
+
+    /// An effect as it is published: as it is, unless the relay makes a mistake.
+    fn falsified(&mut self, effect: &Effect) -> Effect {
+        let mut effect = effect.clone();
+        if let Effect::AnnounceState { view } = &mut effect
+            && self.relay.slips(Sabotage::MovesDeadlines, &mut self.rng)
+        {
+            view.deadline_ms += MINUTE;
+        }
+        effect
+    }
+
+    /// The mistake of a relay that sends the same work to somebody else.
+    fn lease_again(&mut self, effect: &Effect) -> Done {
+        let mut again = effect.clone();
+        let other = self.rng.index(self.ids.len());
+        if let Effect::AnnounceLease { provider, .. } = &mut again {
+            *provider = self.ids[other];
+        }
+        self.observer.effect((self.now_ms, self.clock_ms()), self.relay.up_since_ms, &again)?;
+        self.tell(&again, 0);
         Ok(())
     }
 
@@ -409,7 +506,7 @@ impl World {
             self.recent.pop_front();
         }
         if request.dispatch == Dispatch::Open {
-            let work = self.work(job, request, 0, config().run_timeout_ms);
+            let work = self.work(job, request, 0, self.relay.config.run_timeout_ms);
             for _ in 0..self.rng.between(0, 3) {
                 let who = self.rng.index(self.providers.len());
                 self.providers[who].working.insert(job, 0);
@@ -424,6 +521,7 @@ impl World {
     }
 
     /// Brings an effect to the provider that it concerns.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of the states only those of money are counted")]
     fn tell(&mut self, effect: &Effect, away_ms: u64) {
         match effect {
             Effect::AnnounceLease { job, provider, lease, run_ms, backs_up, inputs, .. } => {
@@ -435,7 +533,7 @@ impl World {
                 }
                 self.count("leases", 1);
                 let derived = self.requests.get(job).is_some_and(|request| request.run_timeout_ms.is_none());
-                if derived && *run_ms != config().run_timeout_ms {
+                if derived && *run_ms != self.relay.config.run_timeout_ms {
                     self.count("derived run timeouts", 1);
                 }
                 let request = self.requests.get(job);
@@ -561,6 +659,12 @@ impl World {
         match act {
             Act::Connect => self.connect(who, faulty),
             Act::Disconnect => self.disconnect(who, faulty),
+            Act::Leave => self.leave(who, faulty),
+            Act::Return => {
+                self.providers[who].away = false;
+                self.act_in(0, SECOND, who, Act::Connect);
+                Ok(())
+            }
             Act::Beat => {
                 self.beat(who);
                 Ok(())
@@ -609,10 +713,10 @@ impl World {
     }
 
     fn connect(&mut self, who: usize, faulty: bool) -> Done {
-        if self.relay.scheduler.is_none() || self.providers[who].connected {
+        let provider = &mut self.providers[who];
+        if self.relay.scheduler.is_none() || provider.connected || provider.away || !provider.authenticates {
             return Ok(());
         }
-        let provider = &mut self.providers[who];
         provider.connected = true;
         let id = provider.id;
         let advert = provider.advert.clone();
@@ -644,10 +748,35 @@ impl World {
         self.submit(Letter { input: Input::Offline { provider }, tries_left: 0 }, faulty)
     }
 
+    /// Once an hour everybody may leave: for a while, or for good, and then somebody else comes in its place.
+    fn leave(&mut self, who: usize, faulty: bool) -> Done {
+        self.act_in(HOUR, HOUR + 1, who, Act::Leave);
+        if !faulty || !self.rng.chance(self.setup.cast.churn_permille) {
+            return Ok(());
+        }
+        self.count("leaves", 1);
+        let was_connected = std::mem::take(&mut self.providers[who].connected);
+        let provider = self.providers[who].id;
+        self.providers[who].away = true;
+        if self.rng.chance(500) {
+            self.arrived += 1;
+            self.providers[who].replace(self.setup.cast.providers + self.arrived, &mut self.rng);
+            self.ids[who] = self.providers[who].id;
+        }
+        self.act_in(MINUTE, 40 * MINUTE, who, Act::Return);
+        if self.relay.scheduler.is_some() && was_connected {
+            self.submit(Letter { input: Input::Offline { provider }, tries_left: 0 }, faulty)?;
+        }
+        Ok(())
+    }
+
     /// One without a connection says its advert anew, or that it is there.
     fn beat(&mut self, who: usize) {
         self.act_in(2 * MINUTE, 20 * MINUTE, who, Act::Beat);
         let provider = &self.providers[who];
+        if provider.away {
+            return;
+        }
         let (id, advert) = (provider.id, provider.advert.clone());
         if self.rng.chance(500) {
             self.send(Input::Advertise { provider: id, advert });
