@@ -165,7 +165,7 @@ fn who_is_named_may_answer_at_once_while_nobody_has_a_lease() {
 }
 
 #[test]
-fn a_job_that_waits_for_another_is_for_nobody_yet() {
+fn a_job_with_inputs_from_others_stays_with_leaseholders() {
     let mut bench = Bench::new();
     bench.ask(1, request());
     bench.ask(
@@ -180,5 +180,5 @@ fn a_job_that_waits_for_another_is_for_nobody_yet() {
     bench.deliver_as(1, 3, None, KIND + 1_000, 30).expect("its input");
     assert_eq!(bench.status(2), Status::Queued);
     bench.tick(40);
-    assert_eq!(bench.status(2), Status::Open, "who is named is not known");
+    assert_eq!(bench.status(2), Status::Queued, "its input is handed on in a lease");
 }
