@@ -120,9 +120,9 @@ impl World {
         self.now_ms += u64::from(self.next.is_multiple_of(64));
         let (job, customer) = (JobId(id(2, self.next)), CustomerId(id(3, self.next % 1_000)));
         let step = self.step(Input::Request { job, customer, request });
-        let lease = step.effects.iter().find_map(|effect| match effect {
-            Effect::AnnounceLease { provider, .. } => Some(*provider),
-            _ => None,
+        let lease = step.effects.iter().find_map(|effect| {
+            let Effect::AnnounceLease { provider, .. } = effect else { return None };
+            Some(*provider)
         });
         (job, lease)
     }

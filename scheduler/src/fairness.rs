@@ -42,6 +42,9 @@ struct Backlog {
     end: u64,
 }
 
+/// Of a queue: its kind, its time, and where the turns of some of its customers end.
+pub(crate) type Row = (u16, u64, Vec<(CustomerId, u64)>);
+
 impl Fairness {
     /// The span of a job that comes now; without replicas it waits for nobody, and takes nothing from its customer's share.
     pub fn span(&self, kind: u16, customer: CustomerId, rank: u32, replicas: u32) -> Span {
@@ -83,7 +86,7 @@ impl Fairness {
     }
 
     /// What cannot be told from the open jobs: the times, and the ends of each customer, a bounded number at a time.
-    pub fn rows(&self) -> Vec<(u16, u64, Vec<(CustomerId, u64)>)> {
+    pub fn rows(&self) -> Vec<Row> {
         const CUSTOMERS_MAX: usize = 1_000;
         let mut rows = Vec::new();
         for (kind, clock) in &self.0 {

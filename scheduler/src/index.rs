@@ -85,8 +85,8 @@ impl Index {
         providers: impl Iterator<Item = &'a Provider>,
         customers: impl Iterator<Item = &'a Customer>,
     ) -> Self {
-        let mut index = Self::default();
-        index.customers = customers.map(|customer| (customer.heard_ms, customer.id)).collect();
+        let customers = customers.map(|customer| (customer.heard_ms, customer.id)).collect();
+        let mut index = Self { customers, ..Self::default() };
         for job in jobs {
             index.add_job(JobKeys::of(job));
             index.marks.extend(marks(job));

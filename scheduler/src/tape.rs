@@ -67,7 +67,7 @@ enum State {
     Blank,
     /// The checkpoint comes in.
     Beginning {
-        config: Config,
+        config: Box<Config>,
         missing: u64,
         rows: Vec<Record>,
     },
@@ -75,6 +75,14 @@ enum State {
 }
 
 impl Line {
+    /// When its step was; `None`: it is none.
+    pub fn at_ms(&self) -> Option<u64> {
+        match self {
+            Line::Step { at_ms, .. } => Some(*at_ms),
+            Line::Began { .. } | Line::Row(_) | Line::Restored { .. } => None,
+        }
+    }
+
     /// The open job whose secret this line would tell: a result that others work at too. To be asked after the step.
     pub fn secret(&self, scheduler: &Scheduler) -> Option<JobId> {
         let job = match self {
@@ -100,7 +108,7 @@ impl Playback {
             }
             (Line::Row(row), State::Beginning { config, missing, mut rows }) => {
                 rows.push(row);
-                self.begin(config, missing - 1, rows)?;
+                self.begin(*config, missing - 1, rows)?;
             }
             (Line::Row(_), State::Blank | State::Playing(_)) => {
                 return Err(TapeError::Misplaced("no checkpoint has begun"));
@@ -132,7 +140,7 @@ impl Playback {
 
     fn begin(&mut self, config: Config, missing: u64, rows: Vec<Record>) -> Result<(), TapeError> {
         self.state = if missing > 0 {
-            State::Beginning { config, missing, rows }
+            State::Beginning { config: Box::new(config), missing, rows }
         } else {
             State::Playing(Box::new(Scheduler::restore(config, rows.into_iter())?))
         };

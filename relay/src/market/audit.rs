@@ -143,9 +143,10 @@ impl Play<'_> {
     }
 
     fn line(&mut self, before: &Head, Spoken { wall_ms, line }: Spoken) -> Result<(), String> {
-        let step = self.playback.play(line.clone()).map_err(|error| error.to_string())?;
-        if let mercato_scheduler::tape::Line::Step { at_ms, .. } = line {
-            let now = Moment { market_ms: at_ms, wall_ms };
+        let at_ms = line.at_ms();
+        let step = self.playback.play(*line).map_err(|error| error.to_string())?;
+        if let Some(market_ms) = at_ms {
+            let now = Moment { market_ms, wall_ms };
             let first = self.span.map_or(now.wall_s(), |(first, _)| first);
             self.span = Some((first, now.wall_s()));
             step.effects.iter().try_for_each(|effect| self.lease(before, now, effect))?;

@@ -112,7 +112,7 @@ impl Market {
         };
         self.uncommitted.put(event, &*self.store);
         let (job, customer) = (job_id(&event.id), customer_id(&event.pubkey));
-        self.step(now, Input::Request { job, customer, request }, output).map_err(|refusal| {
+        self.step(now, Input::Request { job, customer, request: *request }, output).map_err(|refusal| {
             self.uncommitted.forget(&event.id);
             refusal::text(&refusal)
         })

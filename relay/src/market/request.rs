@@ -15,7 +15,7 @@ use crate::nostr::{Event, Pubkey};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// A job for this relay's scheduler.
-    Here(Request),
+    Here(Box<Request>),
     /// It names other relays as its scheduler: stored and forwarded, nothing more.
     Elsewhere,
     /// It names no deadline and is older than a job may get: history, not work.
@@ -53,7 +53,7 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
     };
     set_timeouts(&mut request, &tags)?;
     let is_past = event.created_at.saturating_add(config.job_timeout_s) <= now.wall_s();
-    Ok(if request.deadline_ms.is_none() && is_past { Asked::Past } else { Asked::Here(request) })
+    Ok(if request.deadline_ms.is_none() && is_past { Asked::Past } else { Asked::Here(Box::new(request)) })
 }
 
 /// Whether no scheduler is named, or `own` is among them.

@@ -50,7 +50,7 @@ pub enum Wire {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spoken {
     pub wall_ms: u64,
-    pub line: Line,
+    pub line: Box<Line>,
 }
 
 /// What a sealed line is.
@@ -114,7 +114,7 @@ impl Tape {
     /// The note for a line; sealed if it tells a secret of an open job.
     pub fn speak(&self, now: Moment, line: Line, scheduler: &Scheduler, keys: &MarketKeys) -> Note {
         let secret_of = line.secret(scheduler);
-        let spoken = Spoken { wall_ms: now.wall_ms, line };
+        let spoken = Spoken { wall_ms: now.wall_ms, line: Box::new(line) };
         let (wire, secret) = match secret_of {
             None => (Wire::Open(spoken), None),
             Some(job) => {
@@ -145,7 +145,7 @@ impl Tape {
     /// The event with the lines that are not published.
     pub fn draft(&self) -> Draft {
         let (opened, first) = self.opened;
-        let bytes = self.lines.iter().flat_map(|wire| encode(wire)).collect::<Vec<u8>>();
+        let bytes = self.lines.iter().flat_map(encode).collect::<Vec<u8>>();
         let tag = |name: &str, value: String| vec![name.to_owned(), value];
         let tags = vec![
             tag("epoch", self.epoch.to_string()),

@@ -191,7 +191,7 @@ fn a_provider_that_failed_is_rated_lower() {
 /// Whether a provider with this condition gets a job.
 fn accepts(attribute: &str, op: Op, value: Value, request: Request, expected: bool) {
     let mut bench = Bench::new();
-    let accept = vec![requirement(attribute, op, &[value.clone()])];
+    let accept = vec![requirement(attribute, op, std::slice::from_ref(&value))];
     bench.online(1, Advert { accept, ..advert(None) });
     let effects = bench.ask(1, request);
     assert_eq!(!leases(&effects).is_empty(), expected, "{attribute} {op:?} {value:?}");
@@ -285,11 +285,9 @@ fn newcomers_get_an_eighth_and_not_more() {
         let id = JobId([n, 7].repeat(16).try_into().expect("32 bytes"));
         let named = Input::Request { job: id, customer: customer(2), request: request() };
         let effects = bench.scheduler.step(bench.now_ms, named).expect("requested").effects;
-        let turn = effects.iter().find_map(|effect| match effect {
-            Effect::AnnounceLease { why, .. } => {
-                why.iter().find(|(term, _)| *term == "newcomer").map(|(_, turn)| *turn)
-            }
-            _ => None,
+        let turn = effects.iter().find_map(|effect| {
+            let Effect::AnnounceLease { why, .. } = effect else { return None };
+            why.iter().find(|(term, _)| *term == "newcomer").map(|(_, turn)| *turn)
         });
         served[usize::from(turn == Some(1))] += 1;
     }

@@ -13,9 +13,9 @@ fn ask_money(msat: u64) -> Feedback {
 
 /// The payments announced, as (msat, counts).
 fn payments(effects: &[Effect]) -> Vec<(u64, bool)> {
-    let payment = |effect: &Effect| match effect {
-        Effect::AnnouncePayment { payment, .. } => Some((payment.receipt.msat, payment.receipt.counts)),
-        _ => None,
+    let payment = |effect: &Effect| {
+        let Effect::AnnouncePayment { payment, .. } = effect else { return None };
+        Some((payment.receipt.msat, payment.receipt.counts))
     };
     effects.iter().filter_map(payment).collect()
 }

@@ -229,22 +229,19 @@ proptest! {
         let mut known: BTreeMap<(JobId, ProviderId), (u64, u64)> = BTreeMap::new();
         for (later_ms, input) in inputs {
             bench.now_ms = bench.now_ms.saturating_add_signed(later_ms);
-            let replayed = match &input {
-                Input::Claimed { marks, .. } => {
-                    let journal = bench.journal.iter();
-                    let live = bench.scheduler.state().jobs();
-                    let used = journal.filter_map(|row| match &row.fact {
-                        Fact::Paid { job, receipt } if live.contains_key(job) => Some(receipt.marks),
-                        _ => None,
-                    });
-                    used.into_iter().any(|used| {
-                        used.receipt == marks.receipt
-                            || used.payment_hash == marks.payment_hash
-                            || used.request == marks.request
-                    })
-                }
-                _ => false,
-            };
+            let mut replayed = false;
+            if let Input::Claimed { marks, .. } = &input {
+                let live = bench.scheduler.state().jobs();
+                let mut used = bench.journal.iter().filter_map(|row| {
+                    let Fact::Paid { job, receipt } = &row.fact else { return None };
+                    live.contains_key(job).then_some(receipt.marks)
+                });
+                replayed = used.any(|used| {
+                    used.receipt == marks.receipt
+                        || used.payment_hash == marks.payment_hash
+                        || used.request == marks.request
+                });
+            }
             let answer = bench.step(input);
             prop_assert!(!replayed || answer.is_err());
             let jobs = bench.scheduler.state().jobs();
@@ -320,7 +317,7 @@ proptest! {
             // The twin knows the job without being able to place it, and sees the same directory.
             twin.ask(n, alone);
             let mut job = twin.scheduler.state().jobs()[&job(n)].clone();
-            job.request = Box::new(wish);
+            *job.request = wish;
             prop_assert_eq!(announced(&effects, job.id), naive_choice(twin.scheduler.state(), &job));
         }
     }
