@@ -27,7 +27,9 @@ struct Stepped {
 impl Stepped {
     fn start(keys: &MarketKeys) -> Self {
         let store = Arc::new(MemoryStore::new());
-        let (market_ms, config) = (START_S * 1_000, MarketConfig { liveness_s: 1_000_000, ..MarketConfig::default() });
+        // The tape is dated by the wall clock.
+        let config = MarketConfig { liveness_s: 1_000_000, tape: false, ..MarketConfig::default() };
+        let market_ms = START_S * 1_000;
         let restored = Market::restore(
             &config,
             keys.clone(),
