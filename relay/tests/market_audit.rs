@@ -168,6 +168,28 @@ fn a_tape_that_is_begun_late_starts_from_what_the_scheduler_knew() {
 }
 
 #[test]
+fn a_tape_that_begins_with_much_to_tell_has_pages_of_bounded_length() {
+    let mut world = World::new();
+    for number in 0..400_u32 {
+        world
+            .say(
+                1,
+                5050,
+                tags!["i", format!("{number} {}", "x".repeat(200)), "text"; "require", "v".repeat(200), "=", number],
+            )
+            .unwrap();
+    }
+    world.config.tape = true;
+    world.restart();
+    world.wait_ms(4_000_000);
+    let pages: Vec<Event> = events(&world).into_iter().filter(page).collect();
+    let longest = pages.iter().map(|page| page.content().len()).max().unwrap();
+    assert!(pages.len() > 3 && longest < 48 * 1024, "{} pages, the longest has {longest}", pages.len());
+    let report = audit(&world, events(&world));
+    assert_eq!((report.tapes, report.difference, report.loose), (1, None, 0));
+}
+
+#[test]
 fn a_commit_that_never_happened_is_not_on_the_tape() {
     let mut world = world();
     world.provider(10, &[5050]);

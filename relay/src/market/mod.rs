@@ -357,9 +357,6 @@ impl Market {
         for effect in &step.effects {
             self.announce(now, effect, snapshot, output);
         }
-        if self.tape.as_ref().is_some_and(Tape::is_full) {
-            self.publish_tape(now, output);
-        }
         Ok(())
     }
 
@@ -379,11 +376,14 @@ impl Market {
         }
     }
 
-    /// Adds a line to the tape.
+    /// Adds a line to the tape. A page is published as soon as it is full, so that none is longer than a line beyond that.
     fn speak(&mut self, now: Moment, line: Line, output: &mut Output) {
         if let Some(tape) = &self.tape {
             let note = tape.speak(now, line, &self.scheduler, &self.keys);
             self.note(note, output);
+        }
+        if self.tape.as_ref().is_some_and(Tape::is_full) {
+            self.publish_tape(now, output);
         }
     }
 
