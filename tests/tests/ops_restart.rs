@@ -103,10 +103,12 @@ async fn a_restart_under_systemds_socket_refuses_nobody() -> anyhow::Result<()> 
             while !over.load(Ordering::Relaxed) {
                 let number = served.len();
                 let mut client =
-                    Client::connect_to(port).await.with_context(|| format!("client {number} was refused"))?;
+                    Client::connect_ungreeted(port).await.with_context(|| format!("client {number} was refused"))?;
                 let note = Draft::note(format!("{number}")).sign(&keys);
-                // A stop may cut a conversation off; only who connects must not be turned away.
-                if client.publish(&note).await.is_ok_and(|verdict| verdict.accepted) {
+                // A stop may cut a conversation off, be it before the greeting; only who connects must not be turned away.
+                if client.challenged().await.is_ok()
+                    && client.publish(&note).await.is_ok_and(|verdict| verdict.accepted)
+                {
                     served.push(note.id);
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
