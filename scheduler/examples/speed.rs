@@ -1,7 +1,8 @@
 //! How fast the scheduler is on one core, without signatures, sockets and disk: `cargo run --release -p mercato-scheduler --example speed`.
 //!
 //! Times are those of this thread on its processor, where Linux tells them, so that a busy machine shows less; else of the clock.
-//! `speed matching lifecycles leases recovery` runs some of the parts only.
+//! `speed matching lifecycles leases recovery` runs some of the parts only. A number among them says how many lifecycles:
+//! `valgrind --tool=callgrind target/release/examples/speed lifecycles 10000` counts their instructions, the same in every run.
 
 use mercato_scheduler::*;
 
@@ -13,17 +14,19 @@ const ENOUGH_NS: u64 = 500_000_000;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let parts: [(&str, fn()); 4] =
+    let (numbers, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|word| word.parse::<u64>().is_ok());
+    let jobs = numbers.first().and_then(|word| word.parse().ok()).unwrap_or(400_000);
+    let parts: [(&str, fn(u64)); 4] =
         [("matching", matching), ("lifecycles", lifecycles), ("leases", leases), ("recovery", recovery)];
     for (name, part) in parts {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {
-            part();
+            part(jobs);
         }
     }
 }
 
 /// Requests that are leased at once, by the number of providers and what is asked of them.
-fn matching() {
+fn matching(_: u64) {
     println!("a request and its lease, by providers");
     for providers in [100, 10_000, 100_000] {
         let mut world = World::new(providers, 1_024);
@@ -36,17 +39,17 @@ fn matching() {
 }
 
 /// Request, lease, result, end, and the oldest end forgotten.
-fn lifecycles() {
+fn lifecycles(jobs: u64) {
     for (providers, slots) in [(1_000, 1), (1_000, 4), (100_000, 4)] {
         let mut world = World::new(providers, slots);
         world.lifecycles(2_000);
-        let rate = Rate::of(400_000, || world.lifecycles(400_000));
+        let rate = Rate::of(jobs, || world.lifecycles(jobs));
         println!("lifecycles, {providers} providers of {slots}: {rate}");
     }
 }
 
 /// A million leases at a time.
-fn leases() {
+fn leases(_: u64) {
     const LEASES: u64 = 1_000_000;
     let mut world = World::new(10_000, 100);
     let before = resident_bytes();
@@ -57,7 +60,7 @@ fn leases() {
 }
 
 /// 100,000 open jobs, nine of ten leased, from a journal and from a checkpoint.
-fn recovery() {
+fn recovery(_: u64) {
     const JOBS: u64 = 100_000;
     let mut world = World::new(9_000, 10);
     world.journal = Some(Vec::new());

@@ -5,6 +5,7 @@
 
 use crate::id::JobId;
 use crate::job::Job;
+use crate::table::Table;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Jobs looked at before a request is refused because what it waits for waits for too many others.
@@ -29,14 +30,14 @@ pub(crate) enum Knot {
 }
 
 impl Chain {
-    pub fn build(jobs: &BTreeMap<JobId, Job>) -> Self {
+    pub fn build(jobs: &Table<JobId, Job>) -> Self {
         let mut chain = Self::default();
         jobs.values().for_each(|job| chain.add(job, jobs));
         chain
     }
 
     /// A job came, open or ended; `jobs` may hold it already.
-    pub fn add(&mut self, job: &Job, jobs: &BTreeMap<JobId, Job>) {
+    pub fn add(&mut self, job: &Job, jobs: &Table<JobId, Job>) {
         for input in job.awaited() {
             self.waiting.entry(input).or_default().insert(job.id);
             if jobs.get(&input).is_some_and(|job| !job.is_open()) {
@@ -84,7 +85,7 @@ impl Chain {
     }
 
     /// Whether a new job that waits for these would wait for itself in the end.
-    pub fn knot(&self, id: JobId, awaited: impl Iterator<Item = JobId>, jobs: &BTreeMap<JobId, Job>) -> Option<Knot> {
+    pub fn knot(&self, id: JobId, awaited: impl Iterator<Item = JobId>, jobs: &Table<JobId, Job>) -> Option<Knot> {
         let mut ahead: Vec<JobId> = awaited.collect();
         if !self.is_awaited(id) && !ahead.contains(&id) {
             return None;

@@ -207,9 +207,10 @@ impl State {
 
     /// Whether no job that wants a lease could have one right now. Looks at every pair.
     fn check_settled(&self) -> Check {
+        let providers: Vec<&Provider> = self.providers.values().collect();
         for job in self.jobs.values().filter(|job| job.wanted() > 0) {
-            let served = |provider: &&Provider| is_feasible(job, provider);
-            if let Some(provider) = self.providers.values().find(served) {
+            let served = |provider: &&&Provider| is_feasible(job, provider);
+            if let Some(provider) = providers.iter().find(served) {
                 return Err(format!("{:?} waits although {:?} is free", job.id, provider.id));
             }
         }

@@ -3,19 +3,35 @@
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub struct $name(pub [u8; 32]);
+
+        impl $name {
+            /// The first eight bytes, in their order.
+            #[inline]
+            fn head(&self) -> u64 {
+                self.0.first_chunk().copied().map_or(0, u64::from_be_bytes)
+            }
+        }
 
         impl Ord for $name {
             /// The order of the bytes. Nearly always the first eight decide, without a call.
             #[inline]
             fn cmp(&self, other: &Self) -> Ordering {
-                let head = |id: &Self| id.0.first_chunk().copied().map_or(0, u64::from_be_bytes);
-                head(self).cmp(&head(other)).then_with(|| self.0.cmp(&other.0))
+                self.head().cmp(&other.head()).then_with(|| self.0.cmp(&other.0))
+            }
+        }
+
+        impl Hash for $name {
+            /// They are hashes and keys: the first eight bytes tell them apart.
+            #[inline]
+            fn hash<H: Hasher>(&self, hasher: &mut H) {
+                hasher.write_u64(self.head());
             }
         }
 

@@ -34,6 +34,7 @@
 //! | `scheduler` | the front: step, restore, checkpoint |
 //! | `turn`, `turn/*` | one step; a file for each group of verbs |
 //! | `state` | the tables, and `apply`, the only function that changes them |
+//! | `table` | rows by id, without an order of their own |
 //! | `index` | what makes the next thing to do quick to find |
 //! | `matching`, `draw` | who is feasible, and who is chosen: the formula |
 //! | `supply`, `list`, `ranked` | providers by kind, price and attribute, for draws without a scan |
@@ -90,6 +91,7 @@ mod request;
 mod scheduler;
 mod state;
 mod supply;
+mod table;
 pub mod tape;
 mod turn;
 mod validation;
@@ -116,4 +118,5 @@ pub use request::{
 };
 pub use scheduler::{RestoreError, Scheduler, Step};
 pub use state::State;
+pub use table::Table;
 pub use validation::{Answer, Group, NUMBER_MAX, NUMBER_PLACES, NUMBERS_MAX, ONE_PPM, Submission, Validation, Verdict};

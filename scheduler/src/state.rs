@@ -17,9 +17,8 @@ use crate::quantile::{KINDS_MAX, OWN_KINDS_MAX, Runs, note};
 use crate::record::{Fact, Record};
 use crate::reputation::HALF_LIFE_MS;
 use crate::request::Dispatch;
+use crate::table::Table;
 use crate::validation::{Answer, Submission, Verdict};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 /// Jobs and providers, and what is derived from them. Equal journals make equal states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +28,9 @@ pub struct State {
     pub(crate) half_life_ms: u64,
     pub(crate) next_lease: u64,
     pub(crate) next_arrival: u64,
-    pub(crate) jobs: BTreeMap<JobId, Job>,
-    pub(crate) providers: BTreeMap<ProviderId, Provider>,
-    pub(crate) customers: BTreeMap<CustomerId, Customer>,
+    pub(crate) jobs: Table<JobId, Job>,
+    pub(crate) providers: Table<ProviderId, Provider>,
+    pub(crate) customers: Table<CustomerId, Customer>,
     /// How long accepted runs took, by kind.
     pub(crate) runs: Runs,
     /// Whose turn it is in the queues.
@@ -47,9 +46,9 @@ impl Default for State {
             half_life_ms: HALF_LIFE_MS,
             next_lease: 0,
             next_arrival: 0,
-            jobs: BTreeMap::new(),
-            providers: BTreeMap::new(),
-            customers: BTreeMap::new(),
+            jobs: Table::default(),
+            providers: Table::default(),
+            customers: Table::default(),
             runs: Runs::new(),
             fairness: Fairness::default(),
             index: Index::default(),
@@ -63,12 +62,12 @@ pub(crate) type Misfit = &'static str;
 
 impl State {
     /// Jobs that are open, and those that ended lately.
-    pub fn jobs(&self) -> &BTreeMap<JobId, Job> {
+    pub fn jobs(&self) -> &Table<JobId, Job> {
         &self.jobs
     }
 
     /// The directory.
-    pub fn providers(&self) -> &BTreeMap<ProviderId, Provider> {
+    pub fn providers(&self) -> &Table<ProviderId, Provider> {
         &self.providers
     }
 
@@ -109,7 +108,7 @@ impl State {
             Fact::WentOffline { provider, grace_until_ms } => self.went_offline(*provider, *grace_until_ms),
             Fact::Restarted { grace_until_ms } => self.restarted(*grace_until_ms),
             Fact::ProviderForgotten { provider } => self.forget_provider(*provider),
-            Fact::Requested { job, customer, request, terms } => self.add_job(Job {
+            Fact::Requested { job, customer, request, terms } => self.add_job(Box::new(Job {
                 id: *job,
                 customer: *customer,
                 request: request.clone(),
@@ -124,7 +123,7 @@ impl State {
                 submissions: Vec::new(),
                 stage: Stage::Active,
                 money: Money::default(),
-            }),
+            })),
             Fact::Leased { job, provider, lease, accept_by_ms, run_ms } => {
                 self.leased(*job, *provider, *lease, (*accept_by_ms, *run_ms))
             }
@@ -157,7 +156,7 @@ impl State {
                 Ok(())
             }
             Fact::ProviderRestored(row) => self.enter_provider(row.id, |entered| *entered = (**row).clone()),
-            Fact::JobRestored(job) => self.restore_job(job),
+            Fact::JobRestored(job) => self.restore_job(job.clone()),
             Fact::HalfLifeSet { half_life_ms } => {
                 self.half_life_ms = *half_life_ms;
                 Ok(())
@@ -208,18 +207,11 @@ impl State {
     /// Runs `change` on a provider that may be new, its advert included, and moves it in the indexes.
     fn enter_provider(&mut self, id: ProviderId, change: impl FnOnce(&mut Provider)) -> Result<(), Misfit> {
         let now_ms = self.now_ms;
-        match self.providers.entry(id) {
-            Entry::Vacant(vacant) => {
-                let mut row = Provider::new(id, now_ms);
-                change(&mut row);
-                self.index.add_provider(vacant.insert(row));
-            }
-            Entry::Occupied(mut known) => {
-                self.index.remove_provider(known.get());
-                change(known.get_mut());
-                self.index.add_provider(known.get());
-            }
-        }
+        // One that is new stands in no index yet, so there is nothing to take out.
+        let row = self.providers.get_or_insert_with(id, || Provider::new(id, now_ms));
+        self.index.remove_provider(row);
+        change(row);
+        self.index.add_provider(row);
         Ok(())
     }
 
@@ -328,24 +320,19 @@ impl State {
         if row.leases.is_empty() { Ok(()) } else { Err("the provider still holds leases") }
     }
 
-    fn add_job(&mut self, job: Job) -> Result<(), Misfit> {
+    fn add_job(&mut self, job: Box<Job>) -> Result<(), Misfit> {
         self.next_arrival = job.arrival.checked_add(1).ok_or("the arrival numbers are used up")?;
-        self.restore_job(&job)
+        self.restore_job(job)
     }
 
-    fn restore_job(&mut self, job: &Job) -> Result<(), Misfit> {
-        self.index.add_job(JobKeys::of(job));
+    fn restore_job(&mut self, job: Box<Job>) -> Result<(), Misfit> {
+        self.index.add_job(JobKeys::of(&job));
         if job.is_open() {
             self.fairness.enter(job.request.kind, job.customer, job.terms.span);
         }
-        self.index.marks.extend(marks(job));
-        match self.jobs.insert(job.id, job.clone()) {
-            None => {
-                self.chain.add(job, &self.jobs);
-                Ok(())
-            }
-            Some(_) => Err("the job is known already"),
-        }
+        self.index.marks.extend(marks(&job));
+        self.chain.add(&job, &self.jobs);
+        self.jobs.insert_new(job.id, job).map(|_| ()).map_err(|_| "the job is known already")
     }
 
     fn leased(

@@ -19,15 +19,15 @@ use crate::id::{CustomerId, JobId, ProviderId};
 use crate::lease::Reason;
 use crate::provider::{ESTABLISHED, Provider};
 use crate::reputation::{Counterparty, Evidence, OUTCOME, weight};
+use crate::table::Table;
 use crate::validation::Verdict;
-use std::collections::BTreeMap;
 
 /// Rank of a customer of whom nothing is known.
 const NEWCOMER_RANK: u32 = 12;
 
 impl State {
     /// Customers that were served, or owed money.
-    pub fn customers(&self) -> &BTreeMap<CustomerId, Customer> {
+    pub fn customers(&self) -> &Table<CustomerId, Customer> {
         &self.customers
     }
 
@@ -171,7 +171,7 @@ impl State {
     /// Runs `change` on what is remembered of a customer, who may be new.
     fn enter_customer(&mut self, id: CustomerId, change: impl FnOnce(&mut Customer)) {
         let now_ms = self.now_ms;
-        let row = self.customers.entry(id).or_insert_with(|| Customer::new(id, now_ms));
+        let row = self.customers.get_or_insert_with(id, || Customer::new(id, now_ms));
         self.index.customers.remove(&(row.heard_ms, id));
         row.heard_ms = now_ms;
         change(row);
@@ -186,9 +186,7 @@ impl State {
 
     pub(super) fn restore_customer(&mut self, row: &Customer) -> Result<(), Misfit> {
         self.index.customers.insert((row.heard_ms, row.id));
-        match self.customers.insert(row.id, row.clone()) {
-            None => Ok(()),
-            Some(_) => Err("the customer is known already"),
-        }
+        let entered = self.customers.insert_new(row.id, Box::new(row.clone()));
+        entered.map(|_| ()).map_err(|_| "the customer is known already")
     }
 }
