@@ -1,6 +1,7 @@
 //! Runs simulated worlds: `simulate --seeds 0..1000 --hours 24`.
 //!
-//! `--bugs yes` tells which seeds find each planted mistake of the relay.
+//! `--bugs yes` tells which seeds find each planted mistake of the relay; `--digest yes` counts a digest of all that the scheduler answered, so
+//! that a change which is to leave every decision as it was can be held against the build before it.
 //!
 //! Prints each violation with its seed and step, and at the end the virtual hours per minute and what happened how often.
 
@@ -11,8 +12,8 @@ use sim::{Cast, Counts, Sabotage, Setup, run};
 use std::ops::Range;
 use std::process::ExitCode;
 
-const USAGE: &str =
-    "usage: simulate [--seeds A..B] [--hours H] [--providers P] [--check-every STEPS] [--sabotage NAME] [--bugs yes]";
+const USAGE: &str = "usage: simulate [--seeds A..B] [--hours H] [--providers P] [--check-every STEPS] [--sabotage NAME] [--bugs yes] \
+     [--digest yes]";
 
 struct Arguments {
     seeds: Range<u64>,
@@ -21,6 +22,7 @@ struct Arguments {
     check_every: u64,
     sabotage: Option<Sabotage>,
     bugs: bool,
+    digest: bool,
 }
 
 #[expect(clippy::disallowed_types, reason = "measures itself; the worlds have virtual time")]
@@ -44,9 +46,9 @@ fn main() -> ExitCode {
     let mut total = Counts::new();
     let mut violations = 0_u64;
     for seed in arguments.seeds {
-        let Arguments { hours, check_every, sabotage, providers, .. } = arguments;
+        let Arguments { hours, check_every, sabotage, providers, digest, .. } = arguments;
         let cast = Cast::of(providers);
-        match run(Setup { seed, cast, hours, check_every, sabotage }) {
+        match run(Setup { seed, cast, hours, check_every, sabotage, digest }) {
             Ok(counts) => counts.into_iter().for_each(|(what, times)| {
                 *total.entry(what).or_default() += times;
             }),
@@ -67,7 +69,7 @@ fn find_bugs(arguments: &Arguments) {
     let Arguments { hours, check_every, providers, .. } = *arguments;
     let cast = Cast::of(providers);
     for mistake in Sabotage::ALL.iter().copied() {
-        let setup = |seed| Setup { seed, cast, hours, check_every, sabotage: Some(mistake) };
+        let setup = |seed| Setup { seed, cast, hours, check_every, sabotage: Some(mistake), digest: false };
         let found: Vec<_> = arguments.seeds.clone().filter_map(|seed| run(setup(seed)).err()).collect();
         let of = arguments.seeds.end.saturating_sub(arguments.seeds.start);
         let first = found.first().map(ToString::to_string).unwrap_or_default();
@@ -85,8 +87,15 @@ fn report(total: &Counts, wall_ms: u128) {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
-    let mut arguments =
-        Arguments { seeds: 0..100, hours: 10, providers: 40, check_every: 500, sabotage: None, bugs: false };
+    let mut arguments = Arguments {
+        seeds: 0..100,
+        hours: 10,
+        providers: 40,
+        check_every: 500,
+        sabotage: None,
+        bugs: false,
+        digest: false,
+    };
     while let Some(word) = words.next() {
         let value = words.next()?;
         match word.as_str() {
@@ -97,6 +106,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
             "--hours" => arguments.hours = value.parse().ok()?,
             "--providers" => arguments.providers = value.parse().ok().filter(|n| *n > 0)?,
             "--check-every" => arguments.check_every = value.parse().ok().filter(|n| *n > 0)?,
+            "--digest" => arguments.digest = value == "yes",
             "--bugs" => arguments.bugs = value == "yes",
             "--sabotage" => {
                 let named = |sabotage: &Sabotage| format!("{sabotage:?}") == value;

@@ -9,7 +9,7 @@ use sim::{Cast, Counts, Sabotage, Setup, run};
 const SEEDS: u64 = if cfg!(debug_assertions) { 8 } else { 100 };
 
 fn setup(seed: u64) -> Setup {
-    Setup { seed, cast: Cast::of(40), hours: 3, check_every: 50, sabotage: None }
+    Setup { seed, cast: Cast::of(40), hours: 3, check_every: 50, sabotage: None, digest: false }
 }
 
 #[test]

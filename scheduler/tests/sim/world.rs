@@ -35,6 +35,8 @@ pub struct Setup {
     /// Steps from one check of the whole state to the next; what a step touches is always checked.
     pub check_every: u64,
     pub sabotage: Option<Sabotage>,
+    /// Whether every answer of the scheduler goes into a digest.
+    pub digest: bool,
 }
 
 /// A broken promise, and when.
@@ -147,6 +149,8 @@ impl World {
         let cast = setup.cast;
         let enter = |n| Provider::new(n, cast.character(n), &mut rng);
         let providers: Vec<_> = (0..cast.providers).map(enter).collect();
+        let mut relay = Relay::new(config(cast), setup.sabotage);
+        relay.digest = setup.digest.then_some(0);
         let mut world = Self {
             setup,
             rng,
@@ -155,7 +159,7 @@ impl World {
             arrived: 0,
             steps: 0,
             agenda: Agenda::new(),
-            relay: Relay::new(config(cast), setup.sabotage),
+            relay,
             ids: providers.iter().map(|provider| provider.id).collect(),
             providers,
             requests: BTreeMap::new(),
@@ -201,6 +205,9 @@ impl World {
         self.relay.replays_itself()?;
         self.count("virtual hours", self.setup.hours);
         self.count("steps", self.steps);
+        if let Some(digest) = self.relay.digest {
+            self.count("digest of the answers", digest.into());
+        }
         self.observer.all_ended()
     }
 
