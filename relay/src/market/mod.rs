@@ -51,6 +51,7 @@ pub use audit::{Audit, Report};
 pub use clock::{MarketClock, Moment};
 pub use keys::{Author, KeyError, MarketKeys, PublicKeys};
 pub use presence::Presence;
+pub(crate) use signer::Signer;
 pub use walk_in::job_kinds;
 
 use crate::config::MarketConfig;

@@ -158,6 +158,8 @@ impl Event {
         sign: impl FnOnce(&EventId) -> [u8; 64],
     ) -> Self {
         let mut packed = Tags::default();
+        // Quotes, commas and brackets; escapes are rare.
+        packed.canonical.reserve(tags.iter().flatten().map(|value| value.len() + 5).sum());
         packed.canonical.push('[');
         for (at, tag) in tags.iter().enumerate() {
             if at > 0 {
@@ -168,7 +170,7 @@ impl Event {
                 if at > 0 {
                     packed.canonical.push(',');
                 }
-                packed.canonical.push_str(&super::json::quote(value));
+                super::json::quote_into(value, &mut packed.canonical);
             }
             packed.canonical.push(']');
             packed.note(tag.first().map_or("", |s| s), tag.get(1).map(|s| s.as_str()));

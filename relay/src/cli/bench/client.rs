@@ -139,6 +139,17 @@ impl Client {
         }
     }
 
+    /// The next message, however long it takes.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub async fn listen(&mut self) -> anyhow::Result<Utf8Bytes> {
+        match self.backlog.pop_front() {
+            Some(text) => Ok(text),
+            None => await_text(&mut self.socket).await,
+        }
+    }
+
     /// The next message if it is here already.
     ///
     /// # Errors
@@ -279,9 +290,15 @@ async fn next_text<S>(stream: &mut S) -> anyhow::Result<Utf8Bytes>
 where
     S: Stream<Item = Result<Message, Error>> + Unpin,
 {
+    timeout(PATIENCE, await_text(stream)).await.context("the relay fell silent")?
+}
+
+async fn await_text<S>(stream: &mut S) -> anyhow::Result<Utf8Bytes>
+where
+    S: Stream<Item = Result<Message, Error>> + Unpin,
+{
     loop {
-        let message = timeout(PATIENCE, stream.next()).await.context("the relay fell silent")?;
-        match message.context("the relay ended the connection")?? {
+        match stream.next().await.context("the relay ended the connection")?? {
             Message::Text(text) => return Ok(text),
             Message::Close(frame) => match frame {
                 Some(frame) => bail!("the relay closed the connection: {} {}", frame.code, frame.reason),

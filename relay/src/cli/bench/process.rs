@@ -16,6 +16,18 @@ pub fn cpu_s(pid: u32) -> anyhow::Result<f64> {
     Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
 }
 
+/// Processor time of this thread, in seconds.
+///
+/// # Errors
+/// When the system does not count it.
+pub fn thread_cpu_s() -> anyhow::Result<f64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: it only writes to the place it is given, and says so when it does not.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) != 0 };
+    ensure!(!failed, "the processor time of this thread cannot be read");
+    Ok(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+}
+
 /// Processor time of every child that has ended and was waited for, in seconds.
 pub fn children_cpu_s() -> f64 {
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();

@@ -66,7 +66,7 @@ impl Provider {
     /// When the connection ends.
     pub async fn work(mut self, worked: Arc<Worked>) -> anyhow::Result<()> {
         loop {
-            let text = self.client.next().await?;
+            let text = self.client.listen().await?;
             self.handle(&text, &worked).await?;
             // Answers to all leases that are here go out together.
             while let Some(text) = self.client.ready()? {
