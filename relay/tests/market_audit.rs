@@ -33,7 +33,7 @@ fn who(chance: &mut Chance) -> u8 {
     10 + u8::try_from(chance.below(u64::from(PROVIDERS))).unwrap()
 }
 
-/// Jobs, some with replicas, with providers that answer, fail, vanish or fall silent, and a relay that restarts.
+/// Jobs, some with replicas or offers, with providers that answer, fail, vanish or fall silent, and a relay that restarts.
 fn live(world: &mut World, seed: u64, steps: u32) {
     let mut chance = Chance(seed);
     // An advert is replaced by a later one.
@@ -44,12 +44,16 @@ fn live(world: &mut World, seed: u64, steps: u32) {
     let mut jobs: Vec<EventId> = Vec::new();
     for _ in 0..steps {
         world.wait_ms(chance.below(1_500));
-        match chance.below(12) {
+        match chance.below(14) {
             0..=3 => {
                 let customer = 1 + u8::try_from(chance.below(u64::from(CUSTOMERS))).unwrap();
                 let mut tags = tags!["deadline", world.now_s() + 120; "i", chance.below(1 << 40), "text"];
                 if chance.in_ten(4) {
                     tags.extend(tags!["replicas", 3, 2]);
+                }
+                if chance.in_ten(2) {
+                    let rule = if chance.in_ten(5) { "second-price" } else { "best-value" };
+                    tags.extend(tags!["auction", 1 + chance.below(5), rule]);
                 }
                 jobs.push(world.say(customer, 5050, tags).unwrap());
             }
@@ -66,7 +70,15 @@ fn live(world: &mut World, seed: u64, steps: u32) {
                     world.connect(10 + provider);
                 }
             }
-            6 => {
+            6 | 7 => {
+                if let Some(job) = jobs.last().copied() {
+                    for _ in 0..3 {
+                        let amount = chance.below(1_000);
+                        let _ = world.say(who(&mut chance), 7000, tags!["status", "offer"; "e", job; "amount", amount]);
+                    }
+                }
+            }
+            8 => {
                 if let Some(job) = jobs.last().copied() {
                     let provider = who(&mut chance);
                     let _ = world.feedback(provider, job, "error");
@@ -130,16 +142,19 @@ fn changed(world: &World, event: &Event, change: impl FnOnce(&mut Vec<Vec<String
 
 #[test]
 fn every_lease_of_a_busy_market_comes_out_of_its_tape_again() {
+    let mut agreed = 0;
     for seed in 0..4 {
         let mut world = world();
         live(&mut world, seed, 400);
         let events = events(&world);
         let leases = events.iter().filter(|event| is_lease(event)).count();
         assert!(leases > 100, "too few leases to prove anything: {leases}");
+        agreed += events.iter().filter(|event| is_lease(event) && value(event, "amount").is_some()).count();
         let report = audit(&world, events);
         let expected = Report { tapes: 1, lines: report.lines, equal: leases as u64, ..Report::default() };
         assert_eq!(report, expected, "seed {seed}");
     }
+    assert!(agreed > 10, "too few leases by offer: {agreed}");
 }
 
 #[test]

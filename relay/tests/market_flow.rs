@@ -9,6 +9,8 @@ use mercato::nostr::{Event, EventId};
 const CUSTOMER: u8 = 1;
 const ALICE: u8 = 2;
 const BOB: u8 = 3;
+const CAROL: u8 = 4;
+const STRANGER: u8 = 5;
 
 fn ask(world: &mut World, tags: Vec<Vec<String>>) -> Result<EventId, String> {
     world.say(CUSTOMER, 5050, tags)
@@ -122,4 +124,83 @@ fn a_blocked_job_ends_by_its_deadline() {
     world.publish(&request).unwrap();
     world.wait_ms(5_000);
     assert_eq!(world.state(request.id).0, "expired");
+}
+
+/// An auction with Alice's, Bob's and Carol's offers.
+fn auctioned() -> (World, EventId, Vec<EventId>) {
+    let mut world = World::new();
+    for who in [ALICE, BOB, CAROL] {
+        world.provider(who, &[5050]);
+    }
+    let job = ask(&mut world, tags!["auction", 20, "second-price"; "bid", 900]).unwrap();
+    let offers = [(ALICE, 700), (BOB, 300), (CAROL, 500)];
+    let offers = offers.map(|(who, msat)| world.say(who, 7000, tags!["status", "offer"; "e", job; "amount", msat]));
+    (world, job, offers.into_iter().map(Result::unwrap).collect())
+}
+
+#[test]
+fn an_auctioned_request_is_for_all_until_its_offers_are_judged_and_the_lease_names_the_price() {
+    let (mut world, job, _) = auctioned();
+    assert_eq!(world.state(job).0, "bidding");
+    assert_eq!(value(&world.stored_state(job).unwrap(), "offers_until"), Some((START_S + 20).to_string()));
+    assert!(world.may_see(job, STRANGER), "nobody could make an offer");
+    world.wait_ms(20_000);
+    let lease = world.told("assigned").unwrap();
+    assert_eq!(value(lease, "p"), Some(pubkey(BOB).to_hex()));
+    assert_eq!(value(lease, "amount"), Some("500".to_owned()));
+    assert!(!world.may_see(job, STRANGER) && world.may_see(job, BOB));
+}
+
+#[test]
+fn offers_are_sealed_until_their_time_is_over_also_after_a_restart() {
+    let (mut world, _, offers) = auctioned();
+    for restarts in [false, true] {
+        if restarts {
+            world.restart();
+            for who in [ALICE, BOB, CAROL] {
+                world.connect(who);
+            }
+        }
+        for (offer, who) in offers.iter().zip([ALICE, BOB, CAROL]) {
+            assert!(world.audiences.may_read(offer, &[pubkey(who)]), "its author");
+            assert!(!world.audiences.may_read(offer, &[pubkey(CUSTOMER), pubkey(STRANGER)]), "and nobody else");
+        }
+    }
+    world.wait_ms(20_000);
+    assert!(offers.iter().all(|offer| world.audiences.may_read(offer, &[])));
+}
+
+#[test]
+fn offers_are_released_when_the_customer_cancels() {
+    let (mut world, job, offers) = auctioned();
+    world.say(CUSTOMER, 5, tags!["e", job]).unwrap();
+    assert!(offers.iter().all(|offer| world.audiences.may_read(offer, &[])));
+    assert_eq!(world.releases.len(), offers.len());
+}
+
+#[test]
+fn offers_that_cannot_be_are_refused_with_the_reason() {
+    let (mut world, job, _) = auctioned();
+    let mut offer = |who, tags: Vec<Vec<String>>| world.say(who, 7000, tags).unwrap_err();
+    let cases = [
+        (ALICE, tags!["status", "offer"; "e", job], "invalid: amount: an offer names its price in millisatoshi"),
+        (ALICE, tags!["status", "offer"; "e", job; "amount", 901], "invalid: this job pays 900 msat at most"),
+        (STRANGER, tags!["status", "offer"; "e", job; "amount", 1], "restricted: you could not have this job"),
+    ];
+    for (who, tags, expected) in cases {
+        let refused = offer(who, tags);
+        assert!(refused.starts_with(expected), "{refused}");
+    }
+    world.wait_ms(20_000);
+    let late = world.say(CAROL, 7000, tags!["status", "offer"; "e", job; "amount", 1]).unwrap_err();
+    assert_eq!(late, "blocked: no offers are taken for this job now");
+    for (auction, expected) in [
+        (tags!["auction"], "invalid: auction: needs seconds"),
+        (tags!["auction", 0], "invalid: auction: must not be zero"),
+        (tags!["auction", 5, "highest"], "invalid: auction: \"highest\" is neither best-value nor second-price"),
+        (tags!["auction", 5; "dispatch", "open"], "invalid: only a leased job takes offers"),
+    ] {
+        let refused = ask(&mut world, auction).unwrap_err();
+        assert!(refused.starts_with(expected), "{refused}");
+    }
 }

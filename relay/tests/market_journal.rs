@@ -26,6 +26,7 @@ fn request() -> Request {
         params: vec![("k".to_owned(), Value::Int(1))],
         providers: vec![PROVIDER],
         inputs: vec![Upstream { job: JOB, result: None }, Upstream { job: JOB, result: Some(ResultId([5; 32])) }],
+        auction: Some(Auction { window_ms: 1, rule: Rule::SecondPrice }),
         dispatch: Dispatch::Open,
         may_open: true,
         accept_timeout_ms: Some(1),
@@ -117,6 +118,7 @@ fn leases() -> Vec<Lease> {
         provider: PROVIDER,
         attempt: 2,
         since_ms: 5,
+        agreed_msat: Some(7),
         run_ms: 7,
         worked_ms: 8,
         working_since_ms: Some(9),
@@ -168,6 +170,11 @@ fn job(stage: Stage) -> Job {
         arrival: 3,
         arrived_ms: 4,
         rests_until_ms: Some(5),
+        bidding: Bidding {
+            until_ms: Some(1),
+            is_over: false,
+            bids: vec![Bid { provider: PROVIDER, amount_msat: 300, said: vec![ResultId([5; 32])] }],
+        },
         failed_input: Some(JOB),
         backup: Some(Backup { of: 1, lease: Some(2) }),
         leases: leases(),
@@ -225,11 +232,14 @@ fn facts() -> Vec<Fact> {
         Fact::Restarted { grace_until_ms: 1 },
         Fact::ProviderForgotten { provider },
         Fact::Requested { job: JOB, customer: CUSTOMER, request: Box::new(request()), terms: terms() },
-        Fact::Leased { job: JOB, provider, lease: 1, accept_by_ms: 2, run_ms: 3 },
+        Fact::Leased { job: JOB, provider, lease: 1, accept_by_ms: 2, run_ms: 3, agreed_msat: Some(4) },
         Fact::Ran { job: JOB, lease: 3, run_by_ms: 1, heartbeat_by_ms: Some(2), straggles_at_ms: None },
         Fact::PaymentAsked { job: JOB, lease: 3, amount_msat: None, pay_by_ms: 1, run_left_ms: 2 },
         Fact::Forgotten { job: JOB },
         Fact::CountersRestored { next_lease: 1, next_arrival: 2 },
+        Fact::BidsOpened { job: JOB, until_ms: 3 },
+        Fact::Bade { job: JOB, provider, offer: ResultId([5; 32]), amount_msat: 300 },
+        Fact::BidsClosed { job: JOB },
         Fact::InputCame { job: JOB, input: JobId([4; 32]), result: ResultId([5; 32]) },
         Fact::InputFailed { job: JOB, input: JobId([4; 32]) },
         Fact::Straggled { job: JOB, lease: 3 },
@@ -289,23 +299,26 @@ fn place(fact: &Fact) -> u8 {
         Fact::HalfLifeSet { .. } => 19,
         Fact::CustomerForgotten { .. } => 20,
         Fact::CustomerRestored(_) => 21,
-        Fact::InputCame { .. } => 22,
-        Fact::InputFailed { .. } => 23,
-        Fact::Straggled { .. } => 24,
-        Fact::Rested { .. } => 25,
-        Fact::Woke { .. } => 26,
-        Fact::RunsRestored { .. } => 27,
-        Fact::Quoted { .. } => 28,
-        Fact::Paid { .. } => 29,
-        Fact::Confirmed { .. } => 30,
-        Fact::Billed { .. } => 31,
-        Fact::Settled { .. } => 32,
-        Fact::WentUnpaid { .. } => 33,
-        Fact::Listened { .. } => 34,
-        Fact::Waited { .. } => 35,
-        Fact::Believed { .. } => 36,
-        Fact::Opened { .. } => 37,
-        Fact::QueueRestored { .. } => 38,
+        Fact::BidsOpened { .. } => 22,
+        Fact::Bade { .. } => 23,
+        Fact::BidsClosed { .. } => 24,
+        Fact::InputCame { .. } => 25,
+        Fact::InputFailed { .. } => 26,
+        Fact::Straggled { .. } => 27,
+        Fact::Rested { .. } => 28,
+        Fact::Woke { .. } => 29,
+        Fact::RunsRestored { .. } => 30,
+        Fact::Quoted { .. } => 31,
+        Fact::Paid { .. } => 32,
+        Fact::Confirmed { .. } => 33,
+        Fact::Billed { .. } => 34,
+        Fact::Settled { .. } => 35,
+        Fact::WentUnpaid { .. } => 36,
+        Fact::Listened { .. } => 37,
+        Fact::Waited { .. } => 38,
+        Fact::Believed { .. } => 39,
+        Fact::Opened { .. } => 40,
+        Fact::QueueRestored { .. } => 41,
     }
 }
 
@@ -317,7 +330,7 @@ fn every_record_reads_back_as_it_was_written() {
         let record = Record { at_ms: u64::MAX, fact };
         assert_eq!(decode(&encode(&record)).unwrap(), Entry::Record(record));
     }
-    assert_eq!(places, (0..39).collect(), "a variant has no example");
+    assert_eq!(places, (0..42).collect(), "a variant has no example");
 }
 
 #[test]
@@ -330,8 +343,9 @@ fn an_entry_is_its_format_then_the_time_then_the_variant() {
 
 #[test]
 fn a_known_entry_reads_as_ever() {
-    let entry = [&[2, 0x90, 0x4e, 9][..], &[1; 32], &[2; 32], &[7, 0xac, 0x02, 0xd8, 0x04]].concat();
-    let fact = Fact::Leased { job: JOB, provider: PROVIDER, lease: 7, accept_by_ms: 300, run_ms: 600 };
+    let entry = [&[2, 0x90, 0x4e, 9][..], &[1; 32], &[2; 32], &[7, 0xac, 0x02, 0xd8, 0x04, 0]].concat();
+    let fact =
+        Fact::Leased { job: JOB, provider: PROVIDER, lease: 7, accept_by_ms: 300, run_ms: 600, agreed_msat: None };
     assert_eq!(decode(&entry).unwrap(), Entry::Record(Record { at_ms: 10_000, fact }));
 }
 

@@ -1,5 +1,6 @@
 //! Invariants: what must hold after every step.
 
+use crate::auction::Bid;
 use crate::chain::Chain;
 use crate::effect::End;
 use crate::id::{CustomerId, JobId, ProviderId};
@@ -87,6 +88,9 @@ impl State {
             | Fact::Ran { job, .. }
             | Fact::PaymentAsked { job, .. }
             | Fact::LeaseEnded { job, .. }
+            | Fact::BidsOpened { job, .. }
+            | Fact::Bade { job, .. }
+            | Fact::BidsClosed { job }
             | Fact::InputCame { job, .. }
             | Fact::InputFailed { job, .. }
             | Fact::Straggled { job, .. }
@@ -140,6 +144,7 @@ impl State {
         let known = index::marks(job).all(|mark| self.index.marks.contains(&mark));
         hold(known, || format!("{id:?} has a payment that could be used again"))?;
         check_inputs(job)?;
+        check_bidding(job)?;
         job.leases.iter().try_for_each(|lease| self.check_lease(job, lease))
     }
 
@@ -282,6 +287,21 @@ fn check_inputs(job: &Job) -> Check {
     let (id, is_untouched) = (job.id, job.granted() == 0 && job.submissions.is_empty());
     hold(!job.is_blocked() || is_untouched, || format!("{id:?} is worked on and waits for others"))?;
     hold(!job.is_open() || job.failed_input.is_none(), || format!("{id:?} lost an input and goes on"))
+}
+
+/// Nobody holds a lease on a job while offers are taken; and none is above its bid, nor two of one provider.
+fn check_bidding(job: &Job) -> Check {
+    let (id, bidding) = (job.id, &job.bidding);
+    let is_now = bidding.until_ms.is_some();
+    hold(!is_now || job.granted() == 0, || format!("{id:?} is leased while offers are taken"))?;
+    hold(!is_now || (job.is_open() && !bidding.is_over), || format!("{id:?} takes offers too late"))?;
+    hold(bidding.until_ms.is_none_or(|at_ms| at_ms <= job.terms.deadline_ms), || {
+        format!("{id:?} takes offers too long")
+    })?;
+    let too_high = |bid: &Bid| job.request.bid_msat.is_some_and(|max_msat| bid.amount_msat > max_msat);
+    hold(!bidding.bids.iter().any(too_high), || format!("{id:?} has an offer above its bid"))?;
+    let by: BTreeSet<_> = bidding.bids.iter().map(|bid| bid.provider).collect();
+    hold(by.len() == bidding.bids.len(), || format!("{id:?} has two offers of one provider"))
 }
 
 /// One backup at most, beside another lease; and once there is one nobody else is watched.

@@ -41,6 +41,8 @@ pub struct Config {
     pub retry_base_ms: u64,
     /// The most that it ever rests.
     pub retry_max_ms: u64,
+    /// The longest that offers for a job are taken.
+    pub auction_max_ms: u64,
     /// Leases that a job may use up, when the request does not say.
     pub attempts_default: u32,
     /// The most leases that a job may use up; also bounds the history kept with it.
@@ -86,6 +88,7 @@ impl Default for Config {
             restart_grace_ms: 15 * SECOND,
             liveness_window_ms: 900 * SECOND,
             seen_resolution_ms: 30 * SECOND,
+            auction_max_ms: HOUR,
             retry_base_ms: SECOND,
             retry_max_ms: 60 * SECOND,
             attempts_default: 5,

@@ -28,6 +28,8 @@ pub enum End {
 pub enum Status {
     /// Waits for the result of another job.
     Blocked,
+    /// Takes offers.
+    Bidding,
     /// Waits for an eligible provider.
     Queued,
     /// Everybody may answer (open dispatch).
@@ -59,6 +61,7 @@ impl Status {
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Blocked => "blocked",
+            Status::Bidding => "bidding",
             Status::Queued => "queued",
             Status::Open => "open",
             Status::Leased => "leased",
@@ -109,6 +112,8 @@ pub struct JobView {
     pub inputs: Vec<Upstream>,
     /// When the whole job must have ended.
     pub deadline_ms: u64,
+    /// Offers are taken until then.
+    pub bids_until_ms: Option<u64>,
     /// It gets no further leases before then.
     pub rests_until_ms: Option<u64>,
     /// What a leaseholder, or who delivered, waits for, in millisatoshi.
@@ -144,6 +149,8 @@ pub enum Effect {
         expires_at_ms: u64,
         /// How long its run may take.
         run_ms: u64,
+        /// What the provider is paid by its offer, in millisatoshi.
+        agreed_msat: Option<u64>,
         /// The jobs that it waited for, and their results.
         inputs: Vec<Upstream>,
         /// The slow lease beside which it goes: who delivers first wins.

@@ -21,6 +21,13 @@ pub enum Feedback {
         /// Why, in its words; cut to 256 bytes.
         reason: String,
     },
+    /// It would do the job for so much.
+    Offer {
+        /// The message that says so.
+        offer: ResultId,
+        /// How much, in millisatoshi.
+        amount_msat: u64,
+    },
     /// It waits for money.
     PaymentRequired {
         /// How much, in millisatoshi.

@@ -1,6 +1,7 @@
 //! A job: its request, where it stands, its leases and its results.
 
 use crate::advert::{Value, values};
+use crate::auction::Bidding;
 use crate::effect::{End, JobView, Status};
 use crate::fairness::Span;
 use crate::id::{CustomerId, JobId, ProviderId};
@@ -80,6 +81,8 @@ pub struct Job {
     pub arrived_ms: u64,
     /// It gets no leases before then.
     pub rests_until_ms: Option<u64>,
+    /// Offers for it.
+    pub bidding: Bidding,
     /// A job that it waited for and that ended without a result.
     pub failed_input: Option<JobId>,
     /// Whose work is done a second time, because it is slow.
@@ -111,6 +114,8 @@ pub enum Deadline {
     Heartbeat,
     /// The customer's payment.
     Pay,
+    /// The end of the time for offers.
+    Bids,
     /// A run that has taken longer than most.
     Straggler,
     /// The end of a rest after a lease that failed.
@@ -165,6 +170,12 @@ impl Job {
         inputs.iter().filter(|input| input.result.is_none()).map(|input| input.job)
     }
 
+    /// Whether its offers are to be taken now.
+    pub(crate) fn awaits_bids(&self) -> bool {
+        let is_before = !self.bidding.is_over && self.bidding.until_ms.is_none();
+        self.is_open() && self.request.auction.is_some() && is_before && !self.is_blocked()
+    }
+
     /// Whether it waits for the result of another job.
     pub fn is_blocked(&self) -> bool {
         self.awaited().next().is_some()
@@ -195,6 +206,7 @@ impl Job {
         let of_job = |at_ms, deadline| Due { at_ms, deadline, lease: None };
         let whole = of_job(self.terms.deadline_ms, Deadline::Job);
         let rest = self.rests_until_ms.map(|at_ms| of_job(at_ms, Deadline::Rest));
+        let bids = self.bidding.until_ms.map(|at_ms| of_job(at_ms, Deadline::Bids));
         let straggler = |lease: &Lease| {
             let (deadline, number) = (Deadline::Straggler, Some(lease.number));
             lease.straggles_at_ms.map(|at_ms| Due { at_ms, deadline, lease: number })
@@ -202,7 +214,7 @@ impl Job {
         let unleased = self.terms.open_at_ms.filter(|_| self.granted() == 0);
         let open = unleased.map(|at_ms| of_job(at_ms, Deadline::Open));
         let stragglers = self.leases.iter().filter_map(straggler);
-        self.leases.iter().map(of_lease).chain([whole]).chain(rest).chain(open).chain(stragglers).min()
+        self.leases.iter().map(of_lease).chain([whole]).chain(rest).chain(open).chain(bids).chain(stragglers).min()
     }
 
     /// What this provider is to the job.
@@ -257,7 +269,8 @@ impl Job {
         if !self.is_open() || self.request.dispatch == Dispatch::Open {
             return 0;
         }
-        if self.rests_until_ms.is_some() || self.is_blocked() {
+        let bids_first = self.request.auction.is_some() && !self.bidding.is_over;
+        if self.rests_until_ms.is_some() || self.is_blocked() || bids_first {
             return 0;
         }
         let (results, live) = (count(self.submissions.len()), count(self.leases.len()));
@@ -388,6 +401,7 @@ impl Job {
             attempt: self.granted(),
             inputs: self.request.inputs.clone(),
             deadline_ms: self.terms.deadline_ms,
+            bids_until_ms: self.bidding.until_ms,
             rests_until_ms: self.rests_until_ms,
             amount_msat: waiting.or(due_msat),
             accounts: self.money.accounts(),
@@ -416,6 +430,9 @@ impl Job {
     fn active_status(&self) -> Status {
         if self.is_blocked() {
             return Status::Blocked;
+        }
+        if self.bidding.until_ms.is_some() {
+            return Status::Bidding;
         }
         let has = |is: fn(&Phase) -> bool| self.leases.iter().any(|lease| is(&lease.phase));
         if has(|phase| matches!(phase, Phase::Running { .. })) {

@@ -20,6 +20,8 @@ pub struct Lease {
     pub attempt: u32,
     /// When it was granted.
     pub since_ms: u64,
+    /// What it is paid by its offer, in millisatoshi.
+    pub agreed_msat: Option<u64>,
     /// How long its run may take.
     pub run_ms: u64,
     /// How long it has worked, up to the last time that it waited for money.

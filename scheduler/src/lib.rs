@@ -43,6 +43,7 @@
 //! | `reputation` | what the past of a provider or customer says: decayed, capped, bounded from below |
 //! | `money` | what is asked, claimed, confirmed and settled for one job |
 //! | `state/standing` | what each outcome says about whom |
+//! | `auction` | sealed offers, and which of them a job goes to |
 //! | `chain` | which jobs wait for the results of which others |
 //! | `quantile` | how long runs take, and what is expected of the next |
 //! | `backoff` | how long a job rests after a lease that failed |
@@ -65,6 +66,7 @@
 
 pub mod adaptive;
 mod advert;
+mod auction;
 mod backoff;
 mod chain;
 mod check;
@@ -98,6 +100,7 @@ mod validation;
 mod wake;
 
 pub use advert::{ACCEPTS_MAX, Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value, WALK_IN_KINDS_MAX};
+pub use auction::{Auction, Bid, Bidding, OFFERS_PER_JOB_MAX, REVISIONS_MAX, Rule};
 pub use config::Config;
 pub use customer::Customer;
 pub use effect::{Effect, End, JobView, LeaseView, Status};

@@ -97,7 +97,17 @@ pub(crate) fn is_feasible(job: &Job, provider: &Provider) -> bool {
 
 /// Whether a provider, named if any are, may have the job, and at what price.
 fn candidate<'a>(job: &Job, provider: &'a Provider) -> Option<Candidate<'a>> {
-    let advert = provider.advert.as_ref().filter(|_| provider.is_available())?;
+    if provider.is_available() { suited(job, provider) } else { None }
+}
+
+/// Whether a provider that is there could take the job if it had a free slot.
+pub(crate) fn would_suit(job: &Job, provider: &Provider) -> bool {
+    provider.is_alive() && job.admits(provider.id) && suited(job, provider).is_some()
+}
+
+/// As `candidate`, whether it is available or not.
+fn suited<'a>(job: &Job, provider: &'a Provider) -> Option<Candidate<'a>> {
+    let advert = provider.advert.as_ref()?;
     let price_msat = advert.offer(job.request.kind)?.price_msat;
     let affordable = match (price_msat, job.request.bid_msat) {
         (Some(price), Some(bid)) => price <= bid,

@@ -99,6 +99,8 @@ pub enum Fact {
         accept_by_ms: u64,
         /// How long its run may take.
         run_ms: u64,
+        /// What it is paid by its offer.
+        agreed_msat: Option<u64>,
     },
     /// A leaseholder works, from now or again after a payment.
     Ran {
@@ -187,6 +189,29 @@ pub enum Fact {
     },
     /// A customer's past, in a checkpoint.
     CustomerRestored(Box<Customer>),
+    /// Offers are taken for a job.
+    BidsOpened {
+        /// Which.
+        job: JobId,
+        /// Until then.
+        until_ms: u64,
+    },
+    /// A provider made an offer, or another one.
+    Bade {
+        /// For which job.
+        job: JobId,
+        /// Who.
+        provider: ProviderId,
+        /// The message that says so.
+        offer: ResultId,
+        /// How much, in millisatoshi.
+        amount_msat: u64,
+    },
+    /// No more offers are taken.
+    BidsClosed {
+        /// For which job.
+        job: JobId,
+    },
     /// A job has the result of another that it waited for.
     InputCame {
         /// Which job.

@@ -87,6 +87,30 @@ pub enum Refusal {
     /// What it waits for waits for too many others.
     #[error("the jobs that this one waits for wait for too many others")]
     InputsTooDeep,
+    /// Nobody asked for offers, or their time is over.
+    #[error("no offers are taken for this job now")]
+    NoBidding,
+    /// More than the customer pays.
+    #[error("this job pays {max_msat} msat at most")]
+    OfferTooHigh {
+        /// The request's bid.
+        max_msat: u64,
+    },
+    /// An offer of somebody who could not have the job.
+    #[error("you could not have this job: be there, and advertise what it asks for")]
+    NotEligible,
+    /// A provider changes its mind too often.
+    #[error("you have made {max} offers for this job")]
+    TooManyRevisions {
+        /// The bound.
+        max: usize,
+    },
+    /// As many providers have made offers as are compared.
+    #[error("{max} providers have made offers for this job")]
+    TooManyBids {
+        /// The bound.
+        max: usize,
+    },
     /// The request came after its own deadline.
     #[error("the deadline of this job has passed")]
     DeadlinePassed,
@@ -169,6 +193,9 @@ pub enum Flaw {
     /// More than 64 named providers.
     #[error("a request names at most 64 providers")]
     TooManyNamed,
+    /// An auction of a job in open dispatch.
+    #[error("only a leased job takes offers")]
+    OpenAuction,
     /// More than 16 inputs.
     #[error("a job has at most 16 other jobs as inputs")]
     TooManyInputs,

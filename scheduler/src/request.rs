@@ -1,6 +1,7 @@
 //! What a customer asks for.
 
 use crate::advert::{Advert, Value, name_flaw};
+use crate::auction::Auction;
 use crate::id::{JobId, ProviderId, ResultId};
 use crate::refusal::Flaw;
 use crate::validation::{NUMBER_MAX, ONE_PPM, Validation};
@@ -111,6 +112,8 @@ pub struct Request {
     pub providers: Vec<ProviderId>,
     /// Jobs whose results it needs: it gets no lease before it has them all.
     pub inputs: Vec<Upstream>,
+    /// Whether providers make offers first.
+    pub auction: Option<Auction>,
     /// Who may answer.
     pub dispatch: Dispatch,
     /// Whether everybody may answer when no provider for it is known after a while: its customer did not say who may.
@@ -150,6 +153,7 @@ impl Request {
             params: Vec::new(),
             providers: Vec::new(),
             inputs: Vec::new(),
+            auction: None,
             dispatch: Dispatch::Leased,
             may_open: false,
             replicas: 1,
@@ -195,6 +199,12 @@ impl Request {
         }
         if self.inputs.len() > INPUTS_MAX {
             return Some(Flaw::TooManyInputs);
+        }
+        if self.auction.is_some() && self.dispatch == Dispatch::Open {
+            return Some(Flaw::OpenAuction);
+        }
+        if self.auction.is_some_and(|auction| auction.window_ms == 0) {
+            return Some(Flaw::ZeroTimeout);
         }
         if !self.inputs.is_empty() && self.dispatch == Dispatch::Open {
             return Some(Flaw::OpenInputs);

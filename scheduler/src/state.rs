@@ -4,6 +4,7 @@ mod standing;
 mod till;
 
 use crate::advert::{Advert, Offer};
+use crate::auction::{Bid, Bidding};
 use crate::chain::Chain;
 use crate::customer::Customer;
 use crate::fairness::Fairness;
@@ -116,6 +117,7 @@ impl State {
                 arrival: self.next_arrival,
                 arrived_ms: record.at_ms,
                 rests_until_ms: None,
+                bidding: Bidding::default(),
                 failed_input: None,
                 backup: None,
                 leases: Vec::new(),
@@ -124,8 +126,8 @@ impl State {
                 stage: Stage::Active,
                 money: Money::default(),
             })),
-            Fact::Leased { job, provider, lease, accept_by_ms, run_ms } => {
-                self.leased(*job, *provider, *lease, (*accept_by_ms, *run_ms))
+            Fact::Leased { job, provider, lease, accept_by_ms, run_ms, agreed_msat } => {
+                self.leased(*job, *provider, *lease, (*accept_by_ms, *run_ms, *agreed_msat))
             }
             Fact::Ran { job, lease, run_by_ms, heartbeat_by_ms, straggles_at_ms } => {
                 let phase = Phase::Running { run_by_ms: *run_by_ms, heartbeat_by_ms: *heartbeat_by_ms };
@@ -163,6 +165,14 @@ impl State {
             }
             Fact::CustomerForgotten { customer } => self.forget_customer(*customer),
             Fact::CustomerRestored(row) => self.restore_customer(row),
+            Fact::BidsOpened { job, until_ms } => self.change_bidding(*job, false, |bidding| {
+                bidding.until_ms = Some(*until_ms);
+            }),
+            Fact::Bade { job, provider, offer, amount_msat } => self.bade(*job, *provider, (*offer, *amount_msat)),
+            Fact::BidsClosed { job } => self.change_bidding(*job, true, |bidding| {
+                bidding.until_ms = None;
+                bidding.is_over = true;
+            }),
             Fact::InputCame { job, input, result } => self.input_came(*job, *input, *result),
             Fact::InputFailed { job, input } => self.input_failed(*job, *input),
             Fact::Straggled { job, lease } => self.straggled(*job, *lease),
@@ -340,7 +350,7 @@ impl State {
         id: JobId,
         provider: ProviderId,
         number: u64,
-        (accept_by_ms, run_ms): (u64, u64),
+        (accept_by_ms, run_ms, agreed_msat): (u64, u64, Option<u64>),
     ) -> Result<(), Misfit> {
         if number < self.next_lease {
             return Err("the lease number was used before");
@@ -369,6 +379,7 @@ impl State {
                 provider,
                 attempt,
                 since_ms,
+                agreed_msat,
                 run_ms,
                 worked_ms: 0,
                 working_since_ms: None,
@@ -403,6 +414,24 @@ impl State {
         self.change_job(id, |job| {
             job.backup = Some(Backup { of: number, lease: None });
             job.leases.iter_mut().for_each(|lease| lease.straggles_at_ms = None);
+        })
+    }
+
+    /// Changes the offers of an open job, if they are taken now or not, as it must be.
+    fn change_bidding(&mut self, id: JobId, open: bool, change: impl FnOnce(&mut Bidding)) -> Result<(), Misfit> {
+        let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
+        if job.bidding.until_ms.is_some() != open || job.bidding.is_over {
+            return Err("the job takes no offers, or takes them already");
+        }
+        self.change_job(id, |job| change(&mut job.bidding))
+    }
+
+    fn bade(&mut self, id: JobId, provider: ProviderId, (offer, amount_msat): (ResultId, u64)) -> Result<(), Misfit> {
+        self.change_bidding(id, true, |bidding| {
+            let before = bidding.bids.iter().position(|bid| bid.provider == provider);
+            let mut said = before.map_or_else(Vec::new, |at| bidding.bids.remove(at).said);
+            said.push(offer);
+            bidding.bids.push(Bid { provider, amount_msat, said });
         })
     }
 
@@ -531,6 +560,7 @@ impl State {
             job.request.params = Vec::new();
             job.request.providers = Vec::new();
             job.rests_until_ms = None;
+            job.bidding.until_ms = None;
             for (submission, verdict) in job.submissions.iter_mut().zip(verdicts) {
                 submission.verdict = Some(*verdict);
             }

@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::id::JobId;
-use crate::input::Input;
+use crate::input::{Feedback, Input};
 use crate::record::{Fact, Record};
 use crate::refusal::Refusal;
 use crate::scheduler::{RestoreError, Scheduler, Step};
@@ -83,15 +83,17 @@ impl Line {
         }
     }
 
-    /// The open job whose secret this line would tell: a result that others work at too. To be asked after the step.
+    /// The open job whose secret this line would tell: a result that others work at too, or a sealed offer. To be asked after the step.
     pub fn secret(&self, scheduler: &Scheduler) -> Option<JobId> {
         let job = match self {
             Line::Row(Record { fact: Fact::JobRestored(job), .. }) => job.id,
             Line::Step { input: Input::Result { job, .. }, .. } => *job,
+            Line::Step { input: Input::Feedback { job, feedback: Feedback::Offer { .. }, .. }, .. } => *job,
             Line::Began { .. } | Line::Row(_) | Line::Restored { .. } | Line::Step { .. } => return None,
         };
         let job = scheduler.state().jobs().get(&job)?;
-        (job.is_open() && job.compares() && !job.submissions.is_empty()).then_some(job.id)
+        let compares = job.is_open() && job.compares() && !job.submissions.is_empty();
+        (compares || job.bidding.until_ms.is_some()).then_some(job.id)
     }
 }
 

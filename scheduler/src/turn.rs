@@ -3,6 +3,7 @@
 //! Every verb refuses before it records anything, so a refusal leaves nothing to undo.
 
 mod admit;
+mod auction;
 mod chain;
 mod expire;
 mod grant;
@@ -197,6 +198,8 @@ impl<'a> Turn<'a> {
         };
         if job.is_hopeless() {
             self.end_without_result(id, End::Failed, &Reason::NoQuorum);
+        } else if job.awaits_bids() {
+            self.open_bids(id);
         } else if job.wanted() > 0 {
             self.wakes.job(job.place(), id);
         }

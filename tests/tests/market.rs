@@ -420,6 +420,31 @@ async fn a_job_waits_for_another_and_is_leased_with_its_result() -> anyhow::Resu
 }
 
 #[tokio::test]
+async fn offers_are_sealed_and_the_lowest_is_paid_the_second_lowest() -> anyhow::Result<()> {
+    let relay = relay()?;
+    let mut customer = Customer::join(&relay).await?;
+    let (mut one, mut two) = (Provider::join(&relay, 5_191).await?, Provider::join(&relay, 5_191).await?);
+    let job = customer.ask(request(5_191).tag(["auction", "8", "second-price"]).tag(["bid", "9000"])).await?;
+    check_state(&mut customer, &relay, &job, &[("status", "bidding")]).await?;
+    let offer =
+        |msat: &'static str| Draft::new(7_000).tag(["status", "offer"]).tag(["e", &job.id]).tag(["amount", msat]);
+    let cheap = offer("2000").sign(&two.keys);
+    one.client.store(&offer("5000").sign(&one.keys)).await?;
+    two.client.store(&cheap).await?;
+    let seen = one.client.query([json!({"ids": [cheap.id]})]).await?;
+    ensure!(seen.is_empty(), "an offer is not sealed: {seen:?}");
+
+    let told = customer.told("assigned").await?;
+    assert_eq!(told.value("amount"), Some("5000"));
+    let lease = Lease::read(&told)?.context("a lease")?;
+    assert_eq!(lease.provider, two.pubkey());
+    assert_eq!(one.client.query([json!({"ids": [cheap.id]})]).await?.len(), 1);
+    two.deliver(&lease).await?;
+    customer.told("success").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_hidden_request_does_not_use_up_a_strangers_limit() -> anyhow::Result<()> {
     let relay = relay()?;
     let (mut stranger, mut customer) = (Client::connect(&relay).await?, Customer::join(&relay).await?);

@@ -30,6 +30,8 @@ pub struct MarketConfig {
     pub restart_grace_s: u64,
     /// How long a provider that does not authenticate counts as alive after a sign of life.
     pub liveness_s: u64,
+    /// The longest that offers for a job are taken.
+    pub max_auction_s: u64,
     /// The longest rest of a job after its second failed lease; doubled with each further one.
     pub retry_s: u64,
     /// The longest rest of all.
@@ -82,6 +84,7 @@ impl Default for MarketConfig {
             disconnect_grace_s: 5,
             restart_grace_s: 15,
             liveness_s: 900,
+            max_auction_s: 3_600,
             retry_s: 1,
             max_retry_s: 60,
             attempts: 5,

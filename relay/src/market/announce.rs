@@ -54,6 +54,7 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
             lease,
             expires_at_ms,
             run_ms,
+            agreed_msat,
             inputs,
             backs_up,
             seed,
@@ -69,6 +70,7 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
                 tag("deadline", [seconds(now, *expires_at_ms).to_string()]),
                 tag("timeout", ["run".to_owned(), run_ms.div_ceil(1_000).to_string()]),
             ];
+            tags.extend(agreed_msat.map(|msat| tag("amount", [msat.to_string()])));
             tags.extend(inputs.iter().map(input_tag));
             tags.extend(backs_up.map(|slow| tag("backs_up", [slow.to_string()])));
             tags.extend(request.map(|request| tag("request", [request])));
@@ -198,6 +200,7 @@ fn state(view: &JobView, now: Moment) -> Draft {
     }
     tags.push(tag("deadline", [seconds(now, view.deadline_ms).to_string()]));
     tags.extend(view.inputs.iter().map(input_tag));
+    tags.extend(view.bids_until_ms.map(|at_ms| tag("offers_until", [seconds(now, at_ms).to_string()])));
     tags.extend(view.rests_until_ms.map(|at_ms| tag("rests_until", [seconds(now, at_ms).to_string()])));
     tags.extend(view.amount_msat.map(|amount| tag("amount", [amount.to_string()])));
     tags.extend(money(view, now));

@@ -1,6 +1,6 @@
 //! Job feedback, kind 7000 (NIP-90): what a provider says about its work.
 
-use mercato_scheduler::Feedback;
+use mercato_scheduler::{Feedback, ResultId};
 
 use super::payment::quote;
 use super::tag::{Malformed, Tags};
@@ -15,12 +15,18 @@ pub fn parse(event: &Event, tags: &Tags) -> Result<Feedback, Malformed> {
         "success" => Ok(Feedback::Success),
         "error" => Ok(Feedback::Error { reason: reason(status, event) }),
         "payment-required" => Ok(Feedback::PaymentRequired { amount_msat: quote::read(tags)? }),
-        own @ ("assigned" | "withdrawn" | "cancelled" | "offer") => {
+        "offer" => Ok(Feedback::Offer { offer: ResultId(event.id.0), amount_msat: offered_msat(tags)? }),
+        own @ ("assigned" | "withdrawn" | "cancelled") => {
             Err(Malformed::new("status", format!("{own} is not a provider's word on a job")))
         }
         // Providers have words of their own (`chain-scheduled`, `payment-rejected`), or none: it is alive.
         _ => Ok(Feedback::Success),
     }
+}
+
+/// An offer names its price.
+fn offered_msat(tags: &Tags) -> Result<u64, Malformed> {
+    quote::read(tags)?.ok_or_else(|| Malformed::new("amount", "an offer names its price in millisatoshi"))
 }
 
 /// The lease number that the sender names, if any.

@@ -437,6 +437,24 @@ impl Market {
                     output.deliveries.push(Delivery { job, to });
                 }
             }
+            Fact::BidsOpened { job, .. } => {
+                // Who could do it must see it to make an offer, and only one who gets it may deliver.
+                let event = EventId(job.0);
+                if let Some(told) = self.audiences.open(&event) {
+                    output.releases.push(Release { event, told: told.into_iter().collect() });
+                }
+            }
+            Fact::Bade { provider, offer, .. } => {
+                self.audiences.withhold(EventId(offer.0), HashSet::from([Pubkey(provider.0)]));
+            }
+            Fact::BidsClosed { job } => {
+                self.reveal(now, *job, output);
+                self.release_offers(*job, output);
+                let row = self.scheduler.state().jobs().get(job);
+                if let Some(audience) = row.and_then(audience_of) {
+                    self.audiences.restrict(EventId(job.0), audience);
+                }
+            }
             Fact::Submitted { job, provider, result, .. } => {
                 if let Some(job) = self.scheduler.state().jobs().get(job).filter(|job| job.compares()) {
                     self.audiences.withhold(EventId(result.0), readers_of(job, *provider));
@@ -444,6 +462,7 @@ impl Market {
             }
             Fact::Ended { job, .. } => {
                 self.reveal(now, *job, output);
+                self.release_offers(*job, output);
                 drop(self.audiences.open(&EventId(job.0)));
                 let row = self.scheduler.state().jobs().get(job);
                 for submission in row.into_iter().flat_map(|job| &job.submissions) {
@@ -495,6 +514,17 @@ impl Market {
         }
     }
 
+    /// Lets everybody read the offers for a job, those that were changed too.
+    fn release_offers(&self, job: JobId, output: &mut Output) {
+        let row = self.scheduler.state().jobs().get(&job);
+        for offer in row.into_iter().flat_map(|job| &job.bidding.bids).flat_map(|bid| &bid.said) {
+            let event = EventId(offer.0);
+            if let Some(told) = self.audiences.release(&event) {
+                output.releases.push(Release { event, told: told.into_iter().collect() });
+            }
+        }
+    }
+
     /// Drafts the event that tells of `effect`.
     fn announce(&mut self, now: Moment, effect: &Effect, snapshot: Option<tape::Head>, output: &mut Output) {
         let (request, created_at) = match effect {
@@ -537,7 +567,12 @@ impl Market {
             let results = job.submissions.iter();
             results.map(|submission| (EventId(submission.result.0), readers_of(job, submission.provider)))
         });
-        self.audiences.replace(restricted.collect(), withheld.collect());
+        let bidding = self.scheduler.state().jobs().values().filter(|job| job.bidding.until_ms.is_some());
+        let sealed = bidding.flat_map(|job| &job.bidding.bids).flat_map(|bid| {
+            let own = HashSet::from([Pubkey(bid.provider.0)]);
+            bid.said.iter().map(move |offer| (EventId(offer.0), own.clone()))
+        });
+        self.audiences.replace(restricted.collect(), withheld.chain(sealed).collect());
     }
 
     /// Reads the adverts of every provider that has any. They may have changed while the relay was away, or have been
@@ -590,7 +625,8 @@ fn decode(
 
 /// Who may see an open leased job; `None`: everybody.
 fn audience_of(job: &Job) -> Option<HashSet<Pubkey>> {
-    if !job.is_open() || job.request.dispatch == Dispatch::Open {
+    let takes_offers = job.bidding.until_ms.is_some();
+    if !job.is_open() || job.request.dispatch == Dispatch::Open || takes_offers {
         return None;
     }
     let past = job.attempts.iter().map(|attempt| attempt.provider);
@@ -636,6 +672,7 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
         liveness_window_ms: ms(config.liveness_s),
         // Often enough that the window is right to a few per cent, seldom enough not to fill the journal.
         seen_resolution_ms: ms(config.liveness_s) / 30,
+        auction_max_ms: ms(config.max_auction_s),
         retry_base_ms: ms(config.retry_s),
         retry_max_ms: ms(config.max_retry_s),
         attempts_default: config.attempts,

@@ -11,16 +11,20 @@ pub fn text(refusal: &Refusal) -> String {
 fn prefix(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::DuplicateJob | Refusal::DuplicateResult | Refusal::DuplicateReceipt => "duplicate",
-        Refusal::NotTheCustomer
+        Refusal::NotEligible
+        | Refusal::NotTheCustomer
         | Refusal::NotTheCustomersPayment
         | Refusal::PaidAStranger
         | Refusal::NeverLeased
         | Refusal::StaleLease { .. } => "restricted",
-        Refusal::AlreadyEnded { .. }
+        Refusal::NoBidding
+        | Refusal::AlreadyEnded { .. }
         | Refusal::InputFailed { .. }
         | Refusal::SecondResult
         | Refusal::ReplayedPayment => "blocked",
-        Refusal::TooManyJobs { .. }
+        Refusal::TooManyBids { .. }
+        | Refusal::TooManyRevisions { .. }
+        | Refusal::TooManyJobs { .. }
         | Refusal::TooManyJobsOfCustomer { .. }
         | Refusal::TooManyProviders { .. }
         | Refusal::TooManyReceipts { .. } => "rate-limited",
@@ -31,6 +35,7 @@ fn prefix(refusal: &Refusal) -> &'static str {
         | Refusal::UnfitAnswer { .. }
         | Refusal::TooManyReplicas { .. }
         | Refusal::DeadlinePassed
+        | Refusal::OfferTooHigh { .. }
         | Refusal::InputCycle
         | Refusal::InputsTooDeep
         | Refusal::InvalidRequest(_)

@@ -1,8 +1,8 @@
 //! Job requests, kinds 5000-5999: NIP-90 tags and ours become what the scheduler is asked.
 
 use mercato_scheduler::{
-    Dispatch, NUMBER_PLACES, ONE_PPM, Order, PARAMS_MAX, ProviderId, Rank, Request, Requirement, TEXT_MAX, Validation,
-    Value,
+    Auction, Dispatch, NUMBER_PLACES, ONE_PPM, Order, PARAMS_MAX, ProviderId, Rank, Request, Requirement, Rule,
+    TEXT_MAX, Validation, Value,
 };
 
 use super::clock::Moment;
@@ -33,6 +33,7 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
     let dispatch = dispatch(&tags, config.dispatch)?;
     let mut request = Request {
         inputs: input::parse(&tags, dispatch)?,
+        auction: auction(&tags)?,
         replicas,
         quorum,
         validate,
@@ -94,6 +95,26 @@ fn dispatch(tags: &Tags, default: config::Dispatch) -> Result<Dispatch, Malforme
         Some("open") => Ok(Dispatch::Open),
         Some(unknown) => Err(Malformed::new("dispatch", format!("{} is neither leased nor open", shown(unknown)))),
     }
+}
+
+/// How long offers are taken, and how they are judged.
+fn auction(tags: &Tags) -> Result<Option<Auction>, Malformed> {
+    let Some(elements) = tags.only("auction")? else { return Ok(None) };
+    let (seconds, rule) = match elements {
+        [seconds] => (seconds, Rule::BestValue),
+        [seconds, rule] if rule == "best-value" => (seconds, Rule::BestValue),
+        [seconds, rule] if rule == "second-price" => (seconds, Rule::SecondPrice),
+        [_, unknown, ..] => {
+            let what = format!("{} is neither best-value nor second-price", shown(unknown));
+            return Err(Malformed::new("auction", what));
+        }
+        [] => return Err(Malformed::new("auction", "needs seconds, and may name how offers are judged")),
+    };
+    let seconds: u64 = tag::whole("auction", seconds)?;
+    if seconds == 0 {
+        return Err(Malformed::new("auction", "must not be zero"));
+    }
+    Ok(Some(Auction { window_ms: seconds.saturating_mul(1_000), rule }))
 }
 
 /// The earlier of `deadline` and NIP-40's expiration, both by the wall clock: an event that is gone cannot be worked on.

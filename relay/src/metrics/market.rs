@@ -10,12 +10,12 @@ use prometheus_client::registry::Registry;
 use super::Labelled;
 
 const ENDS: [&str; 4] = ["succeeded", "failed", "cancelled", "expired"];
-const STATES: [&str; 7] = ["blocked", "queued", "open", "leased", "running", "payment", "validating"];
+const STATES: [&str; 8] = ["blocked", "bidding", "queued", "open", "leased", "running", "payment", "validating"];
 
 /// Clones count in the same place.
 #[derive(Debug, Clone)]
 pub struct MarketMeters {
-    jobs: Labelled<Gauge, 7>,
+    jobs: Labelled<Gauge, 8>,
     providers: Gauge,
     providers_online: Gauge,
     requests: Counter,
@@ -96,12 +96,13 @@ impl MarketMeters {
 fn place(status: Status) -> Option<usize> {
     match status {
         Status::Blocked => Some(0),
-        Status::Queued => Some(1),
-        Status::Open => Some(2),
-        Status::Leased => Some(3),
-        Status::Running => Some(4),
-        Status::AwaitingPayment => Some(5),
-        Status::Validating => Some(6),
+        Status::Bidding => Some(1),
+        Status::Queued => Some(2),
+        Status::Open => Some(3),
+        Status::Leased => Some(4),
+        Status::Running => Some(5),
+        Status::AwaitingPayment => Some(6),
+        Status::Validating => Some(7),
         Status::Succeeded | Status::Failed | Status::Cancelled | Status::Expired | Status::Settled | Status::Unpaid => {
             None
         }

@@ -36,7 +36,7 @@ impl Readers {
         if kind::is_private(event.kind) {
             return connection.with_keys(|keys| is_involved(event, keys));
         }
-        if kind::is_job_result(event.kind) {
+        if may_be_withheld(event.kind) {
             return connection.with_keys(|keys| self.audiences.may_read(event.id, keys));
         }
         // An open leased request shows up in nobody else's feed; who names it (`ids`, `#e`) may look it up.
@@ -52,7 +52,7 @@ impl Readers {
             true => connection.with_keys(|keys| self.audiences.hidden_from(keys)),
             false => Vec::new(),
         };
-        if asks_for(kind::is_job_result) {
+        if asks_for(may_be_withheld) {
             hidden.extend(connection.with_keys(|keys| self.audiences.withheld_from(keys)));
         }
         hidden
@@ -85,11 +85,16 @@ impl Readers {
         if kind::is_private(event.kind) {
             return Reach::Only(involved(event).collect());
         }
-        if kind::is_job_result(event.kind) {
+        if may_be_withheld(event.kind) {
             return self.audiences.readers_of(event.id).map_or(Reach::Everyone, Reach::Withheld);
         }
         self.audiences.of(event.id).map_or(Reach::Everyone, Reach::Named)
     }
+}
+
+/// Results on which others are to agree, and offers that are sealed.
+fn may_be_withheld(kind: u16) -> bool {
+    kind::is_job_result(kind) || kind == kind::JOB_FEEDBACK
 }
 
 /// Whether one of `keys` is a party to a private event.

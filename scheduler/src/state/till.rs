@@ -6,11 +6,12 @@ use crate::job::{Job, Stage};
 use crate::money::{Bill, Quote, Receipt};
 
 impl State {
-    /// The most that the customer has agreed to pay a provider: its bid, or else the price that the provider advertises.
+    /// The most that the customer has agreed to pay a provider: by its offer, else its bid, or else the price that the provider advertises.
     pub(crate) fn ceiling_msat(&self, job: &Job, provider: ProviderId) -> Option<u64> {
+        let agreed_msat = job.lease_of(provider).and_then(|lease| lease.agreed_msat);
         let row = self.providers.get(&provider);
         let price_msat = row.and_then(|row| row.offer(job.request.kind)?.price_msat);
-        job.request.bid_msat.or(price_msat)
+        agreed_msat.or(job.request.bid_msat).or(price_msat)
     }
 
     /// A provider asks for so much.

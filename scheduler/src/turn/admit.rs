@@ -17,7 +17,7 @@ impl Turn<'_> {
         request.inputs.sort_unstable_by_key(|input| (input.job, input.result.is_none()));
         request.inputs.dedup_by_key(|input| input.job);
         // Whoever answers in open dispatch is not given its inputs.
-        request.may_open &= request.inputs.is_empty();
+        request.may_open &= request.inputs.is_empty() && request.auction.is_none();
         self.resolve_inputs(&mut request);
         self.check_inputs(job, &request)?;
         let times = (self.now_ms, self.inputs_by_ms(&request));
@@ -30,6 +30,7 @@ impl Turn<'_> {
         self.record(Fact::Requested { job, customer, request: Box::new(request), terms });
         self.touched.insert(job);
         match dispatch {
+            Dispatch::Leased if self.open_bids(job) => {}
             Dispatch::Leased => self.wakes.job((span.start, arrival), job),
             Dispatch::Open => {}
         }

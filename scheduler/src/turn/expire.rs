@@ -37,7 +37,7 @@ impl Turn<'_> {
             return self.expire_whole(id, deadline);
         };
         match deadline {
-            Deadline::Job | Deadline::Rest | Deadline::Bill | Deadline::Open => {
+            Deadline::Job | Deadline::Rest | Deadline::Bids | Deadline::Bill | Deadline::Open => {
                 panic!("this deadline of {id:?} is not a lease's")
             }
             Deadline::Grace => self.fail_attempt(id, lease, Reason::Disconnected),
@@ -59,6 +59,7 @@ impl Turn<'_> {
             Deadline::Bill => self.go_unpaid(id),
             Deadline::Job => self.end_without_result(id, End::Expired, &Reason::Expired),
             Deadline::Open => self.open_unless_known(id),
+            Deadline::Bids => self.close_bids(id),
             Deadline::Rest => {
                 self.record(Fact::Woke { job: id });
                 self.touched.insert(id);

@@ -1,9 +1,10 @@
 //! Jobs that want leases get them.
 
 use super::Turn;
+use crate::auction::{Winner, winner};
 use crate::effect::Effect;
 use crate::id::JobId;
-use crate::matching::{Choice, choose};
+use crate::matching::{Choice, choose, seed};
 use crate::record::Fact;
 
 /// Providers looked at in one step, plus one for each job; what is left goes on in the next step.
@@ -24,17 +25,23 @@ impl Turn<'_> {
     fn try_grant(&mut self, id: JobId) -> usize {
         let mut looks = 0;
         while let Some(job) = self.state.jobs.get(&id).filter(|job| job.wanted() > 0) {
+            looks += job.bidding.bids.len();
+            if let Some(Winner { provider, agreed_msat, why }) = winner(self.state, job) {
+                let seed = seed(id, job.next_attempt());
+                self.grant(id, Choice { provider, seed, why }, Some(agreed_msat));
+                continue;
+            }
             let (looked, choice) = choose(self.state, job);
             looks += looked;
             let Some(choice) = choice else {
                 return looks;
             };
-            self.grant(id, choice);
+            self.grant(id, choice, None);
         }
         looks
     }
 
-    fn grant(&mut self, id: JobId, choice: Choice) {
+    fn grant(&mut self, id: JobId, choice: Choice, agreed_msat: Option<u64>) {
         let Some(job) = self.state.jobs.get(&id) else {
             return;
         };
@@ -49,12 +56,13 @@ impl Turn<'_> {
             lease,
             expires_at_ms: accept_by_ms,
             run_ms,
+            agreed_msat,
             inputs: job.request.inputs.clone(),
             backs_up: job.next_backs_up(),
             seed: choice.seed,
             why: choice.why,
         });
-        self.record(Fact::Leased { job: id, provider, lease, accept_by_ms, run_ms });
+        self.record(Fact::Leased { job: id, provider, lease, accept_by_ms, run_ms, agreed_msat });
         self.touched.insert(id);
     }
 }

@@ -20,6 +20,9 @@ impl Turn<'_> {
         named: Option<u64>,
         feedback: Feedback,
     ) -> Result<(), Refusal> {
+        if let Feedback::Offer { offer, amount_msat } = feedback {
+            return self.take_bid(id, provider, (offer, amount_msat));
+        }
         let job = self.known(id)?;
         match job.request.dispatch {
             Dispatch::Open => return Ok(()),
@@ -42,6 +45,7 @@ impl Turn<'_> {
                     | Feedback::Processing
                     | Feedback::Partial
                     | Feedback::Success
+                    | Feedback::Offer { .. }
                     | Feedback::Error { .. } => ended(job),
                 };
             }
@@ -63,6 +67,7 @@ impl Turn<'_> {
             }
             Feedback::Error { reason } => self.fail_attempt(id, lease, Reason::error(reason)),
             Feedback::PaymentRequired { amount_msat } => self.await_payment(id, lease, amount_msat),
+            Feedback::Offer { .. } => {}
         }
         Ok(())
     }

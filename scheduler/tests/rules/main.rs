@@ -1,6 +1,7 @@
 //! The rules, one test for each claim.
 
 mod adaptive;
+mod auction;
 mod backup;
 mod bench;
 mod bound;

@@ -100,6 +100,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         let (require, rank, params) = wishes;
         let (accept, run, pay, heartbeat, attempts, deadline_ms) = times;
         Request {
+            auction: (bid_msat == Some(2)).then_some(Auction { window_ms: 7, rule: Rule::SecondPrice }),
             kind,
             bid_msat,
             require,
@@ -147,6 +148,7 @@ fn any_feedback() -> impl Strategy<Value = Feedback> {
         1 => Just(Feedback::Partial),
         1 => Just(Feedback::Success),
         1 => "[a-z]{0,3}".prop_map(|reason| Feedback::Error { reason }),
+        1 => (any::<u8>(), 0..4u64).prop_map(|(n, amount_msat)| Feedback::Offer { offer: result(n), amount_msat }),
         2 => of(0..3u64).prop_map(|amount_msat| Feedback::PaymentRequired { amount_msat }),
     ]
 }
@@ -310,7 +312,7 @@ proptest! {
             }
         }
         for (n, request) in (0..).zip(&requests) {
-            let wish = Request { dispatch: Dispatch::Leased, inputs: Vec::new(), deadline_ms: None, replicas: 1, quorum: 1, ..request.clone() };
+            let wish = Request { dispatch: Dispatch::Leased, inputs: Vec::new(), auction: None, deadline_ms: None, replicas: 1, quorum: 1, ..request.clone() };
             let mut twin = Bench { scheduler: bench.scheduler.clone(), ..Bench::new() };
             let alone = Request { providers: vec![provider(200)], ..wish.clone() };
             let Ok(effects) = bench.try_ask(n, 1, wish.clone()) else { continue };

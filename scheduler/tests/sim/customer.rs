@@ -4,7 +4,8 @@ use super::provider::KINDS;
 use super::rng::Rng;
 use super::truth::TOLERANCE;
 use mercato_scheduler::{
-    CustomerId, Dispatch, JobId, Op, Order, ProviderId, Rank, Request, Requirement, Upstream, Validation, Value,
+    Auction, CustomerId, Dispatch, JobId, Op, Order, ProviderId, Rank, Request, Requirement, Rule, Upstream,
+    Validation, Value,
 };
 
 pub fn customer_id(number: u64) -> CustomerId {
@@ -34,7 +35,11 @@ pub fn request(now_ms: u64, providers: &[ProviderId], recent: &[JobId], rng: &mu
     let named = if quorum > 1 { Vec::new() } else { named };
     let near = Validation::Tolerance { abs: TOLERANCE, rel_ppm: 0 };
     let inputs = if dispatch == Dispatch::Leased { inputs(recent, rng) } else { Vec::new() };
+    let rule = if rng.chance(500) { Rule::BestValue } else { Rule::SecondPrice };
+    let auction = rng.maybe(120, 1_000, 30_000).map(|window_ms| Auction { window_ms, rule });
+    let auction = auction.filter(|_| dispatch == Dispatch::Leased);
     Request {
+        auction,
         inputs,
         replicas,
         quorum,

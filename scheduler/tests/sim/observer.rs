@@ -12,6 +12,10 @@ struct Open {
     request: Request,
     customer: CustomerId,
     deadline_ms: u64,
+    /// Offers are taken until then.
+    bids_until_ms: Option<u64>,
+    /// What was offered last, by whom.
+    offers: BTreeMap<ProviderId, u64>,
     /// The slow lease that another was granted beside.
     backed_up: Option<u64>,
     /// When it must end, as it was told first.
@@ -116,6 +120,8 @@ impl Observer {
                     request: request.clone(),
                     customer: *customer,
                     deadline_ms: asked_ms.min(latest_deadline_ms),
+                    bids_until_ms: None,
+                    offers: BTreeMap::new(),
                     backed_up: None,
                     told_deadline_ms: None,
                     rests_until_ms: None,
@@ -125,6 +131,12 @@ impl Observer {
                     verdicts: BTreeMap::new(),
                 };
                 self.open.insert(*job, open);
+            }
+            Input::Feedback { job, provider, feedback: Feedback::Offer { amount_msat, .. }, .. } => {
+                let open = self.open.get_mut(job).ok_or_else(|| format!("an offer for {job:?}, which is not open"))?;
+                let in_time = open.bids_until_ms.is_some();
+                open.offers.insert(*provider, *amount_msat);
+                return hold(in_time && open.holders.is_empty(), || format!("an offer for {job:?} out of time"));
             }
             // Who has delivered may still ask for its money.
             Input::Feedback { job, provider, feedback: Feedback::PaymentRequired { .. }, .. }
@@ -215,7 +227,8 @@ impl Observer {
     /// A published effect, at the world's time and the scheduler's, which is never behind. The relay has been up since `up_since_ms`.
     pub fn effect(&mut self, (now_ms, clock_ms): (u64, u64), up_since_ms: u64, effect: &Effect) -> Judged {
         match effect {
-            Effect::AnnounceLease { job, provider, lease, expires_at_ms, backs_up, inputs, .. } => {
+            Effect::AnnounceLease { job, provider, lease, expires_at_ms, backs_up, inputs, agreed_msat, .. } => {
+                self.pays(clock_ms, *job, *provider, *agreed_msat)?;
                 self.has_inputs(*job, inputs)?;
                 self.back_up(*job, *backs_up)?;
                 self.lease((now_ms, clock_ms), *job, *provider, *lease, *expires_at_ms)
@@ -246,6 +259,7 @@ impl Observer {
                 hold(told_ms == view.deadline_ms, || format!("the end of {:?}'s time has moved", view.job))?;
                 let in_time = |lease: &LeaseView| lease.expires_at_ms <= told_ms;
                 hold(view.leases.iter().all(in_time), || format!("a lease on {:?} outlives it", view.job))?;
+                open.bids_until_ms = view.bids_until_ms.or(open.bids_until_ms);
                 hold(view.rests_until_ms.is_none_or(|until_ms| until_ms <= open.deadline_ms), || {
                     format!("{:?} rests beyond its deadline", view.job)
                 })
@@ -298,6 +312,21 @@ impl Observer {
         open.live.insert(provider, Live { lease, back_by_ms: None });
         self.last_lease = Some(lease);
         Ok(())
+    }
+
+    /// No lease comes before the offers are over, and none is paid less than its holder offered or more than the bid.
+    fn pays(&mut self, clock_ms: u64, job: JobId, provider: ProviderId, agreed_msat: Option<u64>) -> Judged {
+        let open = self.open.get(&job).ok_or_else(|| format!("a lease on {job:?}, which is not open"))?;
+        let is_over = open.request.auction.is_none() || open.bids_until_ms.is_some_and(|until_ms| until_ms <= clock_ms);
+        hold(is_over, || format!("{job:?} is leased before its offers are over"))?;
+        let Some(agreed_msat) = agreed_msat else {
+            return Ok(());
+        };
+        let offered = open.offers.get(&provider).copied();
+        hold(offered.is_some_and(|offered| offered <= agreed_msat), || {
+            format!("{provider:?} offered {offered:?} for {job:?} and gets {agreed_msat}")
+        })?;
+        hold(open.request.bid_msat.is_none_or(|bid| agreed_msat <= bid), || format!("{job:?} pays more than its bid"))
     }
 
     /// A lease hands on the results of exactly the jobs that were named, all of which have succeeded.

@@ -29,6 +29,8 @@ pub enum Sabotage {
     LosesASubmission,
     /// Loses the record that the result of another job came now and then.
     LosesAnInput,
+    /// Loses the record of an offer now and then.
+    LosesAnOffer,
     /// Loses the record of a rest now and then.
     LosesARest,
     /// Loses the record that somebody is slow now and then.
@@ -72,6 +74,7 @@ impl Sabotage {
         Self::LosesAVerdict,
         Self::LosesASubmission,
         Self::LosesAnInput,
+        Self::LosesAnOffer,
         Self::LosesARest,
         Self::LosesAStraggler,
         Self::LosesAPayment,
@@ -198,6 +201,8 @@ impl Relay {
                 let loses_result = self.slips(Sabotage::LosesASubmission, rng);
                 let rest = |record: &Record| matches!(record.fact, Fact::Rested { .. });
                 let loses_rest = self.slips(Sabotage::LosesARest, rng);
+                let offer = |record: &Record| matches!(record.fact, Fact::BidsOpened { .. } | Fact::Bade { .. });
+                let loses_offer = self.slips(Sabotage::LosesAnOffer, rng);
                 let input = |record: &Record| matches!(record.fact, Fact::InputCame { .. });
                 let loses_input = self.slips(Sabotage::LosesAnInput, rng);
                 let straggler = |record: &Record| matches!(record.fact, Fact::Straggled { .. });
@@ -205,7 +210,8 @@ impl Relay {
                 let payment = |record: &Record| matches!(record.fact, Fact::Paid { .. });
                 let loses_payment = self.slips(Sabotage::LosesAPayment, rng);
                 let is_lost = |record: &Record| {
-                    loses_input && input(record)
+                    loses_offer && offer(record)
+                        || loses_input && input(record)
                         || loses_straggler && straggler(record)
                         || loses && lost(record)
                         || loses_result && submission(record)

@@ -531,9 +531,12 @@ impl World {
     #[expect(clippy::wildcard_enum_match_arm, reason = "of the states only those of money are counted")]
     fn tell(&mut self, effect: &Effect, away_ms: u64) {
         match effect {
-            Effect::AnnounceLease { job, provider, lease, run_ms, backs_up, inputs, .. } => {
+            Effect::AnnounceLease { job, provider, lease, run_ms, backs_up, inputs, agreed_msat, .. } => {
                 if !inputs.is_empty() {
                     self.count("chained leases", 1);
+                }
+                if agreed_msat.is_some() {
+                    self.count("leases by offer", 1);
                 }
                 if backs_up.is_some() {
                     self.count("backups", 1);
@@ -571,6 +574,9 @@ impl World {
                 self.requests.remove(job);
             }
             Effect::AnnounceState { view } => {
+                if let Some(until_ms) = view.bids_until_ms {
+                    self.invite(view.job, until_ms);
+                }
                 if view.rests_until_ms.is_some() {
                     self.count("rests", 1);
                 }
@@ -610,6 +616,21 @@ impl World {
         };
         self.count(what, 1);
         self.public[usize::from(validate == Validation::Exact)] = Some(answer);
+    }
+
+    /// Some make an offer, a few of them too late or too high.
+    fn invite(&mut self, job: JobId, until_ms: u64) {
+        let window_ms = until_ms.saturating_sub(self.now_ms).max(1);
+        for _ in 0..self.rng.between(0, 6) {
+            let provider = self.ids[self.rng.index(self.ids.len())];
+            let amount_msat = self.rng.between(1, 3_500);
+            let mut offer = [0; 32];
+            offer[..8].copy_from_slice(&self.rng.draw().to_be_bytes());
+            let feedback = Feedback::Offer { offer: ResultId(offer), amount_msat };
+            let input = Input::Feedback { job, provider, lease: None, feedback };
+            let at_ms = self.rng.between(0, window_ms * 11 / 10 + 1);
+            self.enter_in(at_ms, at_ms + 1, Event::Arrive(Letter { input, tries_left: 2 }));
+        }
     }
 
     fn find(&self, provider: ProviderId) -> Option<usize> {
@@ -892,6 +913,11 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::TooManyJobsOfCustomer { .. } => "refused: too many jobs of a customer",
         Refusal::TooManyReplicas { .. } => "refused: too many replicas",
         Refusal::InputFailed { .. } => "refused: input failed",
+        Refusal::NoBidding => "refused: no bidding",
+        Refusal::OfferTooHigh { .. } => "refused: offer too high",
+        Refusal::NotEligible => "refused: not eligible",
+        Refusal::TooManyRevisions { .. } => "refused: too many revisions",
+        Refusal::TooManyBids { .. } => "refused: too many bids",
         Refusal::InputCycle => "refused: input cycle",
         Refusal::InputsTooDeep => "refused: inputs too deep",
         Refusal::DeadlinePassed => "refused: deadline passed",
