@@ -143,6 +143,7 @@ fn submissions() -> Vec<Submission> {
         late: true,
         at_ms: 4,
         ran_ms: 3,
+        low: 120,
         answer,
         verdict,
     };
@@ -254,7 +255,7 @@ fn facts() -> Vec<Fact> {
     ];
     facts.extend(reasons().into_iter().map(|reason| Fact::LeaseEnded { job: JOB, lease: 4, reason }));
     let (job_id, result) = (JOB, ResultId([6; 32]));
-    facts.extend(answers().map(|answer| Fact::Submitted { job: job_id, provider, result, answer }));
+    facts.extend(answers().map(|answer| Fact::Submitted { job: job_id, provider, result, answer, low: 120 }));
     let verdicts = || vec![Verdict::Pass, Verdict::Outlier];
     let ended = |end| Fact::Ended { job: JOB, end, provider: Some(provider), verdicts: verdicts(), forget_at_ms: 1 };
     facts.extend(ends().map(ended));

@@ -87,9 +87,9 @@ fn a_quorum_is_told_with_a_verdict_on_each_result() {
     assert_eq!(value(end, "result"), Some(right.to_hex()));
     let verdicts: Vec<_> = end.tags().into_iter().filter(|tag| tag[0] == "verdict").collect();
     let expected = tags![
-        "verdict", wrong, pubkey(CAROL), "outlier";
-        "verdict", right, pubkey(BOB), "pass";
-        "verdict", last, pubkey(ALICE), "pass";
+        "verdict", wrong, pubkey(CAROL), "outlier", 120;
+        "verdict", right, pubkey(BOB), "pass", 120;
+        "verdict", last, pubkey(ALICE), "pass", 120;
     ];
     assert_eq!(verdicts, expected);
     let labels: Vec<_> = world.events.iter().filter(|event| event.kind == 1985).collect();

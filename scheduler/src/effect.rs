@@ -130,6 +130,19 @@ pub struct JobView {
     pub bill: Bill,
 }
 
+/// A result that was compared with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Who delivered.
+    pub provider: ProviderId,
+    /// The result.
+    pub result: ResultId,
+    /// What was decided about it, if anything.
+    pub verdict: Option<Verdict>,
+    /// The lower bound of its provider's reputation when it came, in thousandths.
+    pub low: u32,
+}
+
 /// Something to sign and publish, in this order, in the same atomic batch as the step's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -204,8 +217,8 @@ pub enum Effect {
         failed_input: Option<JobId>,
         /// Why each attempt that did not bring the result failed, in order.
         reasons: Vec<(u32, ProviderId, Reason)>,
-        /// When results were compared: each of them, and what was decided about it, if anything.
-        judged: Vec<(ProviderId, ResultId, Option<Verdict>)>,
+        /// When results were compared: each of them.
+        judged: Vec<Judged>,
     },
     /// The public state of a job changed; once for each job and step, after everything else. A heartbeat that only
     /// moves `expires_at_ms` is not told.

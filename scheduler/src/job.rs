@@ -2,6 +2,7 @@
 
 use crate::advert::{Value, values};
 use crate::auction::Bidding;
+use crate::credibility;
 use crate::effect::{End, JobView, Status};
 use crate::fairness::Span;
 use crate::id::{CustomerId, JobId, ProviderId};
@@ -253,18 +254,12 @@ impl Job {
 
     /// How many of the results agree at most.
     fn agreed(&self) -> u32 {
-        match self.submissions.len() {
-            0 => 0,
-            _ => count(self.largest_group().map_or(0, |group| group.size())),
-        }
-    }
-
-    fn largest_group(&self) -> Option<Group> {
-        self.request.validate.largest_group(&self.submissions)
+        let groups = self.request.validate.groups(&self.submissions);
+        groups.map(|group| count(group.size())).max().unwrap_or(0)
     }
 
     /// How many more leases it would take now: enough for all replicas, and enough for a quorum if every provider that
-    /// is asked agrees with the largest group; and one beside a straggler.
+    /// is asked agrees with the largest group; one more, if that is large enough and not believed; and one beside a straggler.
     pub fn wanted(&self) -> u32 {
         if !self.is_open() || self.request.dispatch == Dispatch::Open {
             return 0;
@@ -274,7 +269,7 @@ impl Job {
             return 0;
         }
         let (results, live) = (count(self.submissions.len()), count(self.leases.len()));
-        let missing = self.request.quorum.saturating_sub(self.agreed());
+        let missing = self.request.quorum.saturating_sub(self.agreed()).max(1);
         let target = self.request.replicas.max(results.saturating_add(missing));
         // One, until it is known whether that is enough.
         let target = if self.request.adaptive { 1 } else { target };
@@ -296,13 +291,13 @@ impl Job {
 
     /// Whether no quorum can come any more, even if everybody who is left agrees.
     pub(crate) fn is_hopeless(&self) -> bool {
-        let possible = self.agreed().saturating_add(count(self.leases.len())).saturating_add(self.attempts_left());
-        possible < self.request.quorum
+        let more = count(self.leases.len()).saturating_add(self.attempts_left());
+        !credibility::can_win(self.request.validate, &self.submissions, more, self.request.quorum)
     }
 
     /// The results on which a quorum agrees.
     pub fn quorum(&self) -> Option<Group> {
-        self.largest_group().filter(|group| count(group.size()) >= self.request.quorum)
+        credibility::quorum(self.request.validate, &self.submissions, self.request.quorum)
     }
 
     /// Sets or lifts the grace of a provider's lease.

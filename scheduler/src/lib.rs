@@ -71,6 +71,7 @@ mod backoff;
 mod chain;
 mod check;
 mod config;
+pub mod credibility;
 mod customer;
 mod draw;
 mod effect;
@@ -103,7 +104,7 @@ pub use advert::{ACCEPTS_MAX, Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Val
 pub use auction::{Auction, Bid, Bidding, OFFERS_PER_JOB_MAX, REVISIONS_MAX, Rule};
 pub use config::Config;
 pub use customer::Customer;
-pub use effect::{Effect, End, JobView, LeaseView, Status};
+pub use effect::{Effect, End, JobView, Judged, LeaseView, Status};
 pub use fairness::Span;
 pub use id::{CustomerId, JobId, ProviderId, ResultId};
 pub use input::{Feedback, Input};

@@ -147,6 +147,8 @@ pub enum Fact {
         result: ResultId,
         /// What is compared.
         answer: Answer,
+        /// The lower bound of its reputation for the kind, in thousandths.
+        low: u32,
     },
     /// A job is over. No lease is live.
     Ended {

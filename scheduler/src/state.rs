@@ -141,7 +141,9 @@ impl State {
                 amount_msat.map_or(Ok(()), |msat| self.quoted(*job, provider, msat))
             }
             Fact::LeaseEnded { job, lease, reason } => self.lease_ended(*job, *lease, reason),
-            Fact::Submitted { job, provider, result, answer } => self.submitted(*job, *provider, *result, answer),
+            Fact::Submitted { job, provider, result, answer, low } => {
+                self.submitted(*job, *provider, *result, (answer, *low))
+            }
             Fact::Ended { job, end, provider, verdicts, forget_at_ms } => {
                 let stage = Stage::Ended {
                     end: end.clone(),
@@ -494,7 +496,13 @@ impl State {
         })
     }
 
-    fn submitted(&mut self, id: JobId, provider: ProviderId, result: ResultId, answer: &Answer) -> Result<(), Misfit> {
+    fn submitted(
+        &mut self,
+        id: JobId,
+        provider: ProviderId,
+        result: ResultId,
+        (answer, low): (&Answer, u32),
+    ) -> Result<(), Misfit> {
         let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
         let at_ms = self.now_ms;
         let (lease, attempt, late, ran_ms) = match (job.standing(provider), job.request.dispatch) {
@@ -515,7 +523,7 @@ impl State {
         self.change_job(id, |job| {
             job.leases.retain(|lease| lease.provider != provider);
             let verdict = None;
-            let submission = Submission { provider, result, lease, attempt, late, at_ms, ran_ms, answer, verdict };
+            let submission = Submission { provider, result, lease, attempt, late, at_ms, ran_ms, low, answer, verdict };
             job.submissions.push(submission);
         })
     }

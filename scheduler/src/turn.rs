@@ -14,8 +14,8 @@ mod report;
 
 use crate::backoff::rest_ms;
 use crate::config::Config;
-use crate::effect::{Effect, End};
-use crate::id::{JobId, ProviderId, ResultId};
+use crate::effect::{Effect, End, Judged};
+use crate::id::{JobId, ProviderId};
 use crate::input::Input;
 use crate::job::Job;
 use crate::lease::Reason;
@@ -221,9 +221,14 @@ fn verdicts_of(job: &Job) -> Vec<Effect> {
     if job.compares() { judged.map(tell).collect() } else { Vec::new() }
 }
 
-fn judged_of(job: &Job) -> Vec<(ProviderId, ResultId, Option<Verdict>)> {
+fn judged_of(job: &Job) -> Vec<Judged> {
     let results = job.submissions.iter();
-    let judged = results.map(|submission| (submission.provider, submission.result, submission.verdict));
+    let judged = results.map(|submission| Judged {
+        provider: submission.provider,
+        result: submission.result,
+        verdict: submission.verdict,
+        low: submission.low,
+    });
     if job.compares() { judged.collect() } else { Vec::new() }
 }
 

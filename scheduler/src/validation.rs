@@ -1,8 +1,8 @@
-//! When two results are the same answer, and which answer a quorum stands behind.
+//! When two results are the same answer.
 //!
 //! The group of a result is all results that agree with it, itself included. Nearness is not transitive, so a group has a
-//! centre: of the largest groups the one whose centre came first counts. Each provider submits once, so a group's size
-//! is its number of distinct providers.
+//! centre. Each provider submits once, so a group's size is its number of distinct providers. Which group counts:
+//! [`credibility`](crate::credibility).
 
 use crate::id::{ProviderId, ResultId};
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,8 @@ pub struct Submission {
     pub at_ms: u64,
     /// How long the run took; of a late result, all the time since its lease was granted.
     pub ran_ms: u64,
+    /// The lower bound of its provider's reputation for the kind when it came, in thousandths.
+    pub low: u32,
     /// What is compared; dropped when the job ends.
     pub answer: Answer,
     /// `None`: not decided, or never to be.
@@ -132,22 +134,19 @@ impl Validation {
         }
     }
 
-    /// The largest group of results; of equals the one whose centre came first.
-    pub fn largest_group(self, submissions: &[Submission]) -> Option<Group> {
-        let mut largest: Option<Vec<bool>> = None;
-        let size = |members: &[bool]| members.iter().filter(|member| **member).count();
-        for (at, centre) in submissions.iter().enumerate() {
-            let joins = |(other, submission): (usize, &Submission)| {
-                other == at || self.agree(&centre.answer, &submission.answer)
-            };
+    /// The group around each result, in their order.
+    pub fn groups(self, submissions: &[Submission]) -> impl Iterator<Item = Group> {
+        submissions.iter().enumerate().map(move |(at, centre)| {
+            let joins = |(other, submission): (usize, &Submission)| other == at || self.same(centre, submission);
             let members: Vec<bool> = submissions.iter().enumerate().map(joins).collect();
-            if largest.as_deref().is_none_or(|largest| size(&members) > size(largest)) {
-                largest = Some(members);
-            }
-        }
-        let members = largest?;
-        let first = members.iter().position(|member| *member)?;
-        Some(Group { first, members })
+            let first = members.iter().position(|member| *member).unwrap_or(at);
+            Group { first, members }
+        })
+    }
+
+    /// Whether two results say the same.
+    pub(crate) fn same(self, one: &Submission, other: &Submission) -> bool {
+        one.result == other.result || self.agree(&one.answer, &other.answer)
     }
 }
 

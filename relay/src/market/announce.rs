@@ -1,7 +1,7 @@
 //! What the scheduler must tell the world, as events for the relay to sign (docs/market.md has the table).
 
 use mercato_scheduler::{
-    Bill, CustomerId, Effect, End, JobId, JobView, LeaseView, Payment, ProviderId, Reason, Upstream, Verdict,
+    Bill, CustomerId, Effect, End, JobId, JobView, Judged, LeaseView, Payment, ProviderId, Reason, Upstream, Verdict,
 };
 
 use super::clock::Moment;
@@ -110,15 +110,16 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
             let mut tags = vec![tag("status", [end_status(end), words]), tag("e", [hex(&job.0)])];
             tags.extend(provider.iter().map(|provider| tag("p", [hex(&provider.0)])));
             tags.push(tag("p", [hex(&customer.0)]));
-            let others = judged.iter().map(|(other, _, _)| other).filter(|other| Some(*other) != provider.as_ref());
+            let others = judged.iter().map(|judged| &judged.provider);
+            let others = others.filter(|other| Some(*other) != provider.as_ref());
             tags.extend(others.map(|other| tag("p", [hex(&other.0)])));
             tags.push(tag("end", [end_word(end)]));
             if let End::Succeeded { result } = end {
                 tags.push(tag("result", [hex(&result.0)]));
             }
-            tags.extend(judged.iter().map(|(provider, result, verdict)| {
+            tags.extend(judged.iter().map(|Judged { provider, result, verdict, low }| {
                 let word = verdict.map_or("undecided", Verdict::as_str);
-                tag("verdict", [hex(&result.0), hex(&provider.0), word.to_owned()])
+                tag("verdict", [hex(&result.0), hex(&provider.0), word.to_owned(), low.to_string()])
             }));
             tags.extend(failed_input.map(|input| tag("upstream-failed", [hex(&input.0)])));
             tags.extend(reasons.iter().map(|(attempt, provider, reason)| reason_tag(*attempt, provider, reason)));

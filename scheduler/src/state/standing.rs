@@ -14,6 +14,7 @@
 //! Nobody's word about himself counts: a job that a key does for itself says nothing.
 
 use super::{Misfit, State};
+use crate::credibility::NEWCOMER_LOW;
 use crate::customer::Customer;
 use crate::id::{CustomerId, JobId, ProviderId};
 use crate::lease::Reason;
@@ -39,6 +40,12 @@ impl State {
     /// How well a provider does jobs of this kind, by the lower bound of its reputation in thousandths; a newcomer has 120.
     pub fn low_permille(&self, provider: &Provider, kind: u16) -> i64 {
         provider.reputation.low_permille(kind, self.now_ms, self.half_life_ms)
+    }
+
+    /// As `low_permille`, of one who may not be known.
+    pub(crate) fn low_of(&self, provider: ProviderId, kind: u16) -> u32 {
+        let low = self.providers.get(&provider).map(|row| self.low_permille(row, kind));
+        low.and_then(|low| u32::try_from(low).ok()).unwrap_or(NEWCOMER_LOW)
     }
 
     /// How well a customer pays, from 0 to 100, by the lower bound of its reputation; a newcomer has 12.

@@ -108,7 +108,8 @@ impl Turn<'_> {
         if claims {
             self.open(id);
         }
-        self.gaining(provider, |turn| turn.record(Fact::Submitted { job: id, provider, result, answer }));
+        let low = self.state.low_of(provider, kind.saturating_sub(1_000));
+        self.gaining(provider, |turn| turn.record(Fact::Submitted { job: id, provider, result, answer, low }));
         self.touched.insert(id);
         self.weigh(id);
         self.count_votes(id, late);

@@ -6,6 +6,7 @@ mod backup;
 mod bench;
 mod bound;
 mod chain;
+mod credibility;
 mod deadline;
 mod fencing;
 mod journal;

@@ -123,7 +123,7 @@ fn the_job_fails_when_no_quorum_can_come_any_more() {
     let Some(Effect::AnnounceEnd { reasons, judged, .. }) = effects.first() else { panic!("no end: {effects:?}") };
     let told: Vec<_> = reasons.iter().map(|(attempt, _, reason)| (*attempt, reason.clone())).collect();
     assert_eq!(told, [1, 2, 3].map(|attempt| (attempt, Reason::NoQuorum)));
-    assert!(judged.len() == 3 && judged.iter().all(|(_, _, verdict)| verdict.is_none()));
+    assert!(judged.len() == 3 && judged.iter().all(|judged| judged.verdict.is_none()));
     assert_eq!([1, 2, 3].map(|n| bench.row(n).failed), [0; 3], "nobody knows who was wrong");
 }
 

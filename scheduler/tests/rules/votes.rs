@@ -21,12 +21,15 @@ fn by_hand(validate: Validation, quorum: usize, answers: &[Answer]) -> Option<Ve
     };
     let counts = answers.iter().map(|centre| answers.iter().filter(|answer| same(centre, answer)).count());
     let counts: Vec<usize> = counts.collect();
-    let most = counts.iter().copied().max()?;
-    if most < quorum {
-        return None;
-    }
-    let centre = &answers[counts.iter().position(|count| *count == most)?];
-    Some(answers.iter().map(|answer| same(centre, answer)).collect())
+    // All are newcomers here, so worth is number.
+    let outvoted = |centre: &Answer| {
+        let others: Vec<&Answer> = answers.iter().filter(|answer| !same(centre, answer)).collect();
+        let around = others.iter().map(|one| others.iter().filter(|other| same(one, other)).count());
+        around.max().unwrap_or(0)
+    };
+    let wins = |at: &usize| counts[*at] >= quorum && counts[*at] > outvoted(&answers[*at]);
+    let best = (0..answers.len()).filter(wins).max_by_key(|at| (counts[*at], std::cmp::Reverse(*at)))?;
+    Some(answers.iter().map(|answer| same(&answers[best], answer)).collect())
 }
 
 fn any_vote() -> impl Strategy<Value = (Validation, Vec<Answer>)> {

@@ -2,8 +2,8 @@
 
 use super::truth::same;
 use mercato_scheduler::{
-    Advert, Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, LeaseView, ProviderId, Request,
-    ResultId, Upstream, Value, Verdict,
+    Advert, Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, Judged as Compared, LeaseView,
+    ProviderId, Request, ResultId, Upstream, Value, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -241,11 +241,11 @@ impl Observer {
                 let again = open.verdicts.insert(*result, *verdict);
                 hold(again.is_none(), || format!("{result:?} is judged twice"))
             }
-            Effect::AnnounceEnd { job, customer, provider, end, .. } => {
+            Effect::AnnounceEnd { job, customer, provider, end, judged, .. } => {
                 let open = self.open.get(job);
                 let due_ms = open.map_or(0, |open| open.deadline_ms).max(up_since_ms);
                 hold(now_ms <= due_ms + 5_000, || format!("{job:?} ended {} ms late", now_ms - due_ms))?;
-                self.end(*job, *customer, *provider, end)
+                self.end((*job, *customer), *provider, end, judged)
             }
             Effect::AnnouncePayment { .. } => Ok(()),
             Effect::AnnounceState { view } => {
@@ -288,7 +288,7 @@ impl Observer {
         hold(!rests, || format!("{job:?} rests and gets a lease"))?;
         let (results, live) = (open.results.len(), open.live.len());
         let (replicas, quorum) = (size(open.request.replicas), size(open.request.quorum));
-        let wanted = replicas.max(results + quorum.saturating_sub(open.agreed()));
+        let wanted = replicas.max(results + quorum.saturating_sub(open.agreed()).max(1));
         let beside = open.backed_up.is_some_and(|of| open.live.values().any(|live| live.lease == of));
         hold(live + results < wanted + usize::from(beside), || {
             format!("{job:?} has {results} results, {live} leases, and gets another")
@@ -361,11 +361,22 @@ impl Observer {
         Ok(())
     }
 
-    fn end(&mut self, job: JobId, customer: CustomerId, provider: Option<ProviderId>, end: &End) -> Judged {
+    fn end(
+        &mut self,
+        (job, customer): (JobId, CustomerId),
+        provider: Option<ProviderId>,
+        end: &End,
+        compared: &[Compared],
+    ) -> Judged {
         let open = self.open.remove(&job);
         let open = open.ok_or_else(|| format!("the end of {job:?}, which is not open"))?;
         hold(self.ended.insert(job), || format!("{job:?} ended twice"))?;
         hold(open.live.is_empty(), || format!("{job:?} ended under a live lease"))?;
+        let told: Vec<_> = compared.iter().map(|result| result.result).collect();
+        let taken = open.results.iter().map(|(_, result, _)| *result);
+        let all: Vec<_> = taken.filter(|_| open.request.quorum > 1).collect();
+        hold(told == all, || format!("{job:?} compared {all:?} and tells of {told:?}"))?;
+        let believed = Believed::of(&open, compared);
         hold(customer == open.customer, || format!("the end of {job:?} goes to a stranger"))?;
         match end {
             End::Succeeded { result } => {
@@ -378,11 +389,10 @@ impl Observer {
                 hold(!leased || open.holders.contains_key(&by), || {
                     format!("{job:?} took a result of {by:?}, who never held it")
                 })?;
-                decided(job, &open, *result)
+                decided(job, &open, *result, &believed)
             }
             End::Failed | End::Cancelled | End::Expired => {
-                let quorum = open.agreed() >= size(open.request.quorum);
-                hold(!quorum, || format!("{job:?} had its quorum and did not succeed"))?;
+                hold(believed.quorums().is_empty(), || format!("{job:?} had its quorum and did not succeed"))?;
                 hold(open.verdicts.is_empty(), || format!("{job:?} was judged without a quorum"))?;
                 let told = provider.is_some() || open.holders.is_empty();
                 hold(told, || format!("the end of {job:?} is told to no provider"))
@@ -400,8 +410,44 @@ impl Observer {
     }
 }
 
+/// What the results of a job are worth, counted by hand from what is told of their providers.
+struct Believed<'a> {
+    open: &'a Open,
+    worth: BTreeMap<ProviderId, u64>,
+}
+
+impl<'a> Believed<'a> {
+    fn of(open: &'a Open, compared: &[Compared]) -> Self {
+        let square = |low: u32| u64::from(low.max(1)) * u64::from(low.max(1));
+        Self { open, worth: compared.iter().map(|result| (result.provider, square(result.low))).collect() }
+    }
+
+    fn of_all(&self, providers: &BTreeSet<ProviderId>) -> u64 {
+        providers.iter().map(|provider| self.worth.get(provider).copied().unwrap_or(0)).sum()
+    }
+
+    /// Every group that has enough members, is worth enough, and more than any group of the others.
+    fn quorums(&self) -> Vec<BTreeSet<ProviderId>> {
+        let (quorum, results) = (size(self.open.request.quorum), &self.open.results);
+        let groups = || results.iter().map(|(_, _, centre)| self.open.group(centre));
+        if quorum == 1 {
+            return results.iter().map(|(by, _, _)| BTreeSet::from([*by])).collect();
+        }
+        let rival = |group: &BTreeSet<ProviderId>| {
+            let others = results.iter().filter(|(by, _, _)| !group.contains(by));
+            let around = others.map(|(_, _, centre)| self.open.group(centre).difference(group).copied().collect());
+            around.map(|other| self.of_all(&other)).max().unwrap_or(0)
+        };
+        let wins = |group: &BTreeSet<ProviderId>| {
+            let worth = self.of_all(group);
+            group.len() >= quorum && worth > rival(group) && worth >= 3_600 * u64::from(self.open.request.quorum)
+        };
+        groups().filter(wins).collect()
+    }
+}
+
 /// Whether the accepted result was delivered, and is the word of a quorum; and whether all results were judged by that.
-fn decided(job: JobId, open: &Open, accepted: ResultId) -> Judged {
+fn decided(job: JobId, open: &Open, accepted: ResultId, believed: &Believed<'_>) -> Judged {
     let delivered = open.results.iter().find(|(_, id, _)| *id == accepted);
     hold(delivered.is_some(), || format!("{job:?} ended with a result that nobody delivered"))?;
     if open.request.quorum == 1 {
@@ -414,7 +460,8 @@ fn decided(job: JobId, open: &Open, accepted: ResultId) -> Judged {
     hold(passed.len() >= size(open.request.quorum), || format!("{job:?} succeeded on the word of {passed:?}"))?;
     hold(open.verdicts.len() == open.results.len(), || format!("{job:?} has results without a verdict"))?;
     let agree = open.results.iter().any(|(_, _, centre)| open.group(centre) == passed);
-    hold(agree, || format!("{passed:?} passed {job:?} and do not agree"))
+    hold(agree, || format!("{passed:?} passed {job:?} and do not agree"))?;
+    hold(believed.quorums().contains(&passed), || format!("{passed:?} passed {job:?} and are not to be believed"))
 }
 
 fn least_bid(advert: &Advert) -> Option<i64> {

@@ -1,6 +1,7 @@
 //! The relay: steps the scheduler, commits in batches, crashes and comes back.
 
 use super::rng::Rng;
+use mercato_scheduler::credibility::NEWCOMER_LOW;
 use mercato_scheduler::{Answer, Config, Fact, Input, JobId, Record, Refusal, ResultId, Scheduler, Step};
 use std::collections::BTreeMap;
 
@@ -59,6 +60,10 @@ pub enum Sabotage {
     LeasesTwice,
     /// Announces a later end of time than was granted, now and then.
     MovesDeadlines,
+    /// Writes down results as those of newcomers now and then.
+    ForgetsStanding,
+    /// Tells, when a job ends, that everybody was a newcomer, now and then.
+    TellsFalseStanding,
 }
 
 impl Sabotage {
@@ -89,6 +94,8 @@ impl Sabotage {
         Self::TearsSteps,
         Self::LeasesTwice,
         Self::MovesDeadlines,
+        Self::ForgetsStanding,
+        Self::TellsFalseStanding,
     ];
 }
 
@@ -222,7 +229,13 @@ impl Relay {
                     continue;
                 }
                 let kept = step.records.iter().filter(|record| !is_lost(record));
-                self.journal.extend(kept.cloned());
+                let forgets_standing = self.slips(Sabotage::ForgetsStanding, rng);
+                self.journal.extend(kept.cloned().map(|mut record| {
+                    if let (true, Fact::Submitted { low, .. }) = (forgets_standing, &mut record.fact) {
+                        *low = NEWCOMER_LOW;
+                    }
+                    record
+                }));
                 let len = self.journal.len();
                 if len > 1 && self.slips(Sabotage::ReordersRecords, rng) {
                     self.journal.swap(len - 2, len - 1);

@@ -10,6 +10,7 @@ use super::purse::Purse;
 use super::relay::{Pending, Relay, Sabotage};
 use super::rng::Rng;
 use super::truth::{right, same};
+use mercato_scheduler::credibility::NEWCOMER_LOW;
 use mercato_scheduler::{
     Answer, Config, Dispatch, Effect, End, Feedback, Input, Job, JobId, ProviderId, Reason, Refusal, Request, ResultId,
     Status, Step, Validation, Verdict,
@@ -489,6 +490,11 @@ impl World {
             && self.relay.slips(Sabotage::MovesDeadlines, &mut self.rng)
         {
             view.deadline_ms += MINUTE;
+        }
+        if let Effect::AnnounceEnd { judged, .. } = &mut effect
+            && self.relay.slips(Sabotage::TellsFalseStanding, &mut self.rng)
+        {
+            judged.iter_mut().for_each(|judged| judged.low = NEWCOMER_LOW);
         }
         effect
     }
