@@ -161,6 +161,8 @@ impl State {
         row.reputation.flaw().map_or(Ok(()), |flaw| Err(format!("{id:?}: {flaw}")))?;
         hold(!row.walk_in || row.is_online(), || format!("{id:?} walked in and is not here"))?;
         hold(!row.walk_in || row.advert.is_some(), || format!("{id:?} walked in and offers nothing"))?;
+        let sorted = row.leases.is_sorted_by(|one, other| one < other);
+        hold(sorted, || format!("{id:?} shuffled its leases"))?;
         row.leases.iter().try_for_each(|job| {
             let lease = self.jobs.get(job).and_then(|job| job.lease_of(id));
             hold(lease.is_some(), || format!("{id:?} counts a lease on {job:?} that it does not hold"))
@@ -187,7 +189,7 @@ impl State {
         let Some(holder) = holder else {
             return Err(format!("the leaseholder of {id:?} is not known"));
         };
-        hold(holder.leases.contains(&id), || format!("the lease on {id:?} takes no slot"))?;
+        hold(holder.leases.binary_search(&id).is_ok(), || format!("the lease on {id:?} takes no slot"))?;
         let past = job.attempts.iter().any(|attempt| attempt.provider == lease.provider);
         hold(!past, || format!("{id:?} is leased to one who failed it"))?;
         let delivered = job.submissions.iter().any(|submission| submission.provider == lease.provider);

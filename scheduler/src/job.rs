@@ -254,8 +254,13 @@ impl Job {
 
     /// How many of the results agree at most.
     fn agreed(&self) -> u32 {
-        let groups = self.request.validate.groups(&self.submissions);
-        groups.map(|group| count(group.size())).max().unwrap_or(0)
+        match self.submissions.len() {
+            few @ (0 | 1) => count(few),
+            _ => {
+                let groups = self.request.validate.groups(&self.submissions);
+                groups.map(|group| count(group.size())).max().unwrap_or(0)
+            }
+        }
     }
 
     /// How many more leases it would take now: enough for all replicas, and enough for a quorum if every provider that

@@ -48,8 +48,8 @@ pub struct Provider {
     pub slots: u32,
     /// Whether it is there.
     pub presence: Presence,
-    /// Jobs that it holds a live lease on.
-    pub leases: BTreeSet<JobId>,
+    /// Jobs that it holds a live lease on, in the order of their ids.
+    pub leases: Vec<JobId>,
     /// Results accepted in time.
     pub succeeded: u32,
     /// Leases that ended by its fault, and results that a quorum did not agree with.
@@ -78,7 +78,7 @@ impl Provider {
             walk_in: false,
             slots: 0,
             presence: Presence::Offline { since_ms: now_ms, grace_until_ms: now_ms },
-            leases: BTreeSet::new(),
+            leases: Vec::new(),
             succeeded: 0,
             failed: 0,
             streak: 0,
@@ -134,6 +134,20 @@ impl Provider {
     /// Its offer for a job kind.
     pub fn offer(&self, kind: u16) -> Option<&Offer> {
         self.advert.as_ref()?.offer(kind)
+    }
+
+    /// It holds a lease on a job.
+    pub(crate) fn take_lease(&mut self, job: JobId) {
+        if let Err(place) = self.leases.binary_search(&job) {
+            self.leases.insert(place, job);
+        }
+    }
+
+    /// It holds none on that job any more.
+    pub(crate) fn drop_lease(&mut self, job: JobId) {
+        if let Ok(place) = self.leases.binary_search(&job) {
+            self.leases.remove(place);
+        }
     }
 
     /// Takes away what it offers.

@@ -42,6 +42,8 @@ pub struct Scheduler {
     config: Config,
     state: State,
     wakes: Wakes,
+    /// A buffer for a step: empty between two of them.
+    touched: Vec<JobId>,
     /// The latest time seen; time never goes back.
     now_ms: u64,
 }
@@ -53,7 +55,7 @@ impl Scheduler {
     /// When [`Config::flaw`] finds one: check it where the operator can be told.
     pub fn new(config: Config) -> Self {
         assert_eq!(config.flaw(), None, "the configuration was not checked");
-        Self { config, state: State::default(), wakes: Wakes::default(), now_ms: 0 }
+        Self { config, state: State::default(), wakes: Wakes::default(), touched: Vec::new(), now_ms: 0 }
     }
 
     /// The state that a journal adds up to. Give [`Input::Restarted`] next.
@@ -83,9 +85,10 @@ impl Scheduler {
     /// A [`Refusal`] says why the input does not count. Nothing has changed then.
     pub fn step(&mut self, now_ms: u64, input: Input) -> Result<Step, Refusal> {
         let now_ms = now_ms.max(self.now_ms);
-        let mut turn = Turn::new(&self.config, &mut self.state, &mut self.wakes, now_ms);
+        let mut turn = Turn::new(&self.config, &mut self.state, &mut self.wakes, &mut self.touched, now_ms);
         if let Err(refusal) = turn.take(input) {
             assert!(turn.is_untouched(), "refused after a change: {refusal}");
+            self.touched.clear();
             return Err(refusal);
         }
         let step = turn.finish();

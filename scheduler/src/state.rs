@@ -367,15 +367,15 @@ impl State {
         self.fairness.serve(job.request.kind, job.terms.span);
         self.next_lease = number.checked_add(1).ok_or("the lease numbers are used up")?;
         let since_ms = self.now_ms;
-        self.change_provider(provider, |row| {
-            row.leases.insert(id);
-        })?;
+        self.change_provider(provider, |row| row.take_lease(id))?;
         self.change_job(id, |job| {
             let attempt = job.next_attempt();
             if job.next_backs_up().is_some() {
                 job.backup.iter_mut().for_each(|backup| backup.lease = Some(number));
             }
             let phase = Phase::Offered { accept_by_ms };
+            // Nearly all jobs have one at a time.
+            job.leases.reserve_exact(1);
             job.leases.push(Lease {
                 number,
                 provider,
@@ -469,7 +469,7 @@ impl State {
     /// Takes a lease from its holder and its job. What follows puts something in its place.
     fn free_slot(&mut self, lease: &Lease, id: JobId, change: impl FnOnce(&mut Provider)) -> Result<(), Misfit> {
         self.change_provider(lease.provider, |row| {
-            row.leases.remove(&id);
+            row.drop_lease(id);
             change(row);
         })
     }
@@ -524,6 +524,7 @@ impl State {
             job.leases.retain(|lease| lease.provider != provider);
             let verdict = None;
             let submission = Submission { provider, result, lease, attempt, late, at_ms, ran_ms, low, answer, verdict };
+            job.submissions.reserve_exact(1);
             job.submissions.push(submission);
         })
     }
@@ -539,9 +540,11 @@ impl State {
         self.fairness.leave(job.request.kind, job.customer);
         let (kind, leased) = (job.request.kind, job.request.dispatch == Dispatch::Leased);
         let compared = job.compares();
-        let of = |submission: &Submission| (submission.provider, submission.late, submission.ran_ms);
-        let judged: Vec<_> = job.submissions.iter().map(of).zip(verdicts.iter().copied()).collect();
-        for ((provider, late, ran_ms), verdict) in judged {
+        for (place, verdict) in verdicts.iter().copied().enumerate() {
+            let Some(submission) = self.jobs.get(&id).and_then(|job| job.submissions.get(place)) else {
+                return Err("a verdict has no result");
+            };
+            let Submission { provider, late, ran_ms, .. } = *submission;
             // In open dispatch nobody knows when the work began.
             let counts = leased && verdict == Verdict::Pass;
             if counts {

@@ -25,7 +25,6 @@ use crate::scheduler::Step;
 use crate::state::State;
 use crate::validation::{Submission, Verdict};
 use crate::wake::Wakes;
-use std::collections::BTreeSet;
 
 /// The work of one step.
 pub(crate) struct Turn<'a> {
@@ -34,13 +33,23 @@ pub(crate) struct Turn<'a> {
     pub wakes: &'a mut Wakes,
     pub now_ms: u64,
     step: Step,
-    /// Jobs whose public state may have changed.
-    touched: BTreeSet<JobId>,
+    /// Jobs whose public state may have changed; sorted when they are told.
+    touched: &'a mut Vec<JobId>,
 }
 
+/// Records or effects for which a step has room at once; few need more.
+const USUAL: usize = 4;
+
 impl<'a> Turn<'a> {
-    pub fn new(config: &'a Config, state: &'a mut State, wakes: &'a mut Wakes, now_ms: u64) -> Self {
-        Self { config, state, wakes, now_ms, step: Step::default(), touched: BTreeSet::new() }
+    /// `touched`: an empty buffer.
+    pub fn new(
+        config: &'a Config,
+        state: &'a mut State,
+        wakes: &'a mut Wakes,
+        touched: &'a mut Vec<JobId>,
+        now_ms: u64,
+    ) -> Self {
+        Self { config, state, wakes, now_ms, step: Step::default(), touched }
     }
 
     pub fn take(&mut self, input: Input) -> Result<(), Refusal> {
@@ -86,14 +95,20 @@ impl<'a> Turn<'a> {
     pub fn finish(mut self) -> Step {
         self.settle_inputs();
         self.grant_waiting();
-        for job in std::mem::take(&mut self.touched) {
+        self.announce_touched();
+        self.forget_surplus();
+        self.set_half_life();
+        self.step
+    }
+
+    fn announce_touched(&mut self) {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for job in self.touched.drain(..) {
             if let Some(job) = self.state.jobs.get(&job) {
                 self.step.effects.push(Effect::AnnounceState { view: job.view() });
             }
         }
-        self.forget_surplus();
-        self.set_half_life();
-        self.step
     }
 
     /// Takes over the operator's half-life when that has changed.
@@ -113,6 +128,9 @@ impl<'a> Turn<'a> {
         let record = Record { at_ms: self.now_ms, fact };
         if let Err(misfit) = self.state.apply(&record) {
             panic!("a record of our own does not fit: {misfit}: {record:?}");
+        }
+        if self.step.records.is_empty() {
+            self.step.records.reserve_exact(USUAL);
         }
         self.step.records.push(record);
     }
@@ -134,7 +152,7 @@ impl<'a> Turn<'a> {
         let provider = lease.provider;
         self.gaining(provider, |turn| turn.record(Fact::LeaseEnded { job: id, lease: number, reason }));
         self.step.effects.push(effect);
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 
     fn withdraw_all(&mut self, id: JobId, reason: &Reason) {
@@ -162,7 +180,7 @@ impl<'a> Turn<'a> {
             judged: judged_of(job),
             end,
         });
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 
     /// Ends an open job without a result: first its leases, for this reason.

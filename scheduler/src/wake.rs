@@ -11,7 +11,8 @@ use crate::id::{JobId, ProviderId};
 use crate::job::Place;
 use crate::matching::is_feasible;
 use crate::state::State;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Bound::{Excluded, Unbounded};
 
 /// Providers that one walk remembers; with more of them it looks for everybody.
@@ -40,7 +41,8 @@ struct Walk {
 /// Jobs and queues to look at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wakes {
-    single: BTreeSet<(Place, JobId)>,
+    /// The first on top; one may be in it several times.
+    single: BinaryHeap<Reverse<(Place, JobId)>>,
     walks: BTreeMap<u16, Walk>,
     /// The kind that had its turn last.
     last_kind: Option<u16>,
@@ -105,7 +107,7 @@ impl Wakes {
 
     /// Look at one job.
     pub fn job(&mut self, place: Place, job: JobId) {
-        self.single.insert((place, job));
+        self.single.push(Reverse((place, job)));
     }
 
     /// Look at every queued job of a kind: this provider became available for it.
@@ -120,7 +122,11 @@ impl Wakes {
 
     /// The next job to look at. Walks end where nobody is available.
     pub fn next(&mut self, state: &State) -> Option<Look> {
-        if let Some((_, job)) = self.single.pop_first() {
+        if let Some(Reverse(next)) = self.single.pop() {
+            while self.single.peek() == Some(&Reverse(next)) {
+                self.single.pop();
+            }
+            let (_, job) = next;
             return Some(Look { job: Some(job), looks: 0 });
         }
         while let Some(kind) = self.next_kind() {

@@ -57,9 +57,9 @@ impl State {
         u32::try_from(low / 10).unwrap_or(0)
     }
 
-    /// How much of its quota of open jobs a customer has: who ranks below a newcomer has less.
-    pub(crate) fn quota(&self, customer: CustomerId, whole: usize) -> usize {
-        let rank = self.customer_rank(customer).min(NEWCOMER_RANK);
+    /// How much of its quota of open jobs a customer of this rank has: who ranks below a newcomer has less.
+    pub(crate) fn quota(rank: u32, whole: usize) -> usize {
+        let rank = rank.min(NEWCOMER_RANK);
         let share = |whole: usize| u64::try_from(whole).unwrap_or(u64::MAX).saturating_mul(u64::from(rank));
         let quota = share(whole) / u64::from(NEWCOMER_RANK);
         usize::try_from(quota).unwrap_or(usize::MAX).clamp(whole.min(1), whole)

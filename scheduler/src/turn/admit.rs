@@ -8,10 +8,12 @@ use crate::job::Terms;
 use crate::record::Fact;
 use crate::refusal::Refusal;
 use crate::request::{Dispatch, Request};
+use crate::state::State;
 
 impl Turn<'_> {
     pub(super) fn admit(&mut self, job: JobId, customer: CustomerId, mut request: Request) -> Result<(), Refusal> {
-        self.check_request(job, customer, &request)?;
+        let rank = self.state.customer_rank(customer);
+        self.check_request(job, (customer, rank), &request)?;
         request.providers.sort_unstable();
         request.providers.dedup();
         request.inputs.sort_unstable_by_key(|input| (input.job, input.result.is_none()));
@@ -21,14 +23,13 @@ impl Turn<'_> {
         self.resolve_inputs(&mut request);
         self.check_inputs(job, &request)?;
         let times = (self.now_ms, self.inputs_by_ms(&request));
-        let rank = self.state.customer_rank(customer);
         let replicas = if request.dispatch == Dispatch::Open { 0 } else { request.replicas };
         let span = self.state.fairness.span(request.kind, customer, rank, replicas);
         let terms = Terms { span, ..Terms::grant(self.config, &request, times, rank) };
         let dispatch = request.dispatch;
         let arrival = self.state.next_arrival;
         self.record(Fact::Requested { job, customer, request: Box::new(request), terms });
-        self.touched.insert(job);
+        self.touched.push(job);
         match dispatch {
             Dispatch::Leased if self.open_bids(job) => {}
             Dispatch::Leased => self.wakes.job((span.start, arrival), job),
@@ -37,7 +38,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn check_request(&self, job: JobId, customer: CustomerId, request: &Request) -> Result<(), Refusal> {
+    fn check_request(&self, job: JobId, (customer, rank): (CustomerId, u32), request: &Request) -> Result<(), Refusal> {
         if self.state.jobs.contains_key(&job) {
             return Err(Refusal::DuplicateJob);
         }
@@ -54,7 +55,7 @@ impl Turn<'_> {
             return Err(Refusal::TooManyJobs { max: self.config.jobs_max });
         }
         let own = self.state.index.open_by_customer.get(&customer).copied().unwrap_or(0);
-        let max = self.state.quota(customer, self.config.jobs_per_customer_max);
+        let max = State::quota(rank, self.config.jobs_per_customer_max);
         if own >= max {
             return Err(Refusal::TooManyJobsOfCustomer { max });
         }

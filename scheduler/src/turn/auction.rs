@@ -19,13 +19,13 @@ impl Turn<'_> {
         // The other half of its time is for the work.
         let window_ms = window_ms.min(self.config.auction_max_ms).min(left_ms / 2);
         self.record(Fact::BidsOpened { job: id, until_ms: self.now_ms.saturating_add(window_ms) });
-        self.touched.insert(id);
+        self.touched.push(id);
         true
     }
 
     pub(super) fn close_bids(&mut self, id: JobId) {
         self.record(Fact::BidsClosed { job: id });
-        self.touched.insert(id);
+        self.touched.push(id);
         self.go_on(id);
     }
 

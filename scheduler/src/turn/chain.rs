@@ -60,7 +60,7 @@ impl Turn<'_> {
         match end.cloned() {
             Some(End::Succeeded { result }) => {
                 self.record(Fact::InputCame { job: id, input, result });
-                self.touched.insert(id);
+                self.touched.push(id);
                 self.go_on(id);
             }
             Some(End::Failed | End::Cancelled | End::Expired) => {

@@ -62,7 +62,7 @@ impl Turn<'_> {
             Deadline::Bids => self.close_bids(id),
             Deadline::Rest => {
                 self.record(Fact::Woke { job: id });
-                self.touched.insert(id);
+                self.touched.push(id);
                 self.go_on(id);
             }
             Deadline::Grace
@@ -92,7 +92,7 @@ impl Turn<'_> {
     /// Everybody may answer from now on.
     pub(super) fn open(&mut self, id: JobId) {
         self.record(Fact::Opened { job: id });
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 
     fn lapse_providers(&mut self) {

@@ -63,6 +63,6 @@ impl Turn<'_> {
             why: choice.why,
         });
         self.record(Fact::Leased { job: id, provider, lease, accept_by_ms, run_ms, agreed_msat });
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 }

@@ -24,7 +24,7 @@ impl Turn<'_> {
         let is_news = job.money.quote(provider).is_none_or(|quote| quote.msat != msat);
         if msat > 0 && is_news && job.money.bill == Bill::None {
             self.record(Fact::Quoted { job: id, provider, msat });
-            self.touched.insert(id);
+            self.touched.push(id);
             self.settle(id);
         }
         Ok(())
@@ -93,13 +93,13 @@ impl Turn<'_> {
             let forget_at_ms = pay_by_ms.saturating_add(self.config.ended_retention_ms);
             self.record(Fact::Billed { job: id, msat: quote.msat, pay_by_ms, forget_at_ms });
         }
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 
     /// The time to pay for a result has passed.
     pub(super) fn go_unpaid(&mut self, id: JobId) {
         self.record(Fact::WentUnpaid { job: id });
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 
     /// Whether a provider that waits for money may leave without blame: it is not paid, and did not ask for more than was agreed.
@@ -138,7 +138,7 @@ impl Turn<'_> {
             confirmed_msat: job.money.confirmed_msat(receipt.provider),
         };
         self.step.effects.push(Effect::AnnouncePayment { customer: job.customer, payment });
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 }
 

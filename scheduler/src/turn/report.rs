@@ -110,7 +110,7 @@ impl Turn<'_> {
         }
         let low = self.state.low_of(provider, kind.saturating_sub(1_000));
         self.gaining(provider, |turn| turn.record(Fact::Submitted { job: id, provider, result, answer, low }));
-        self.touched.insert(id);
+        self.touched.push(id);
         self.weigh(id);
         self.count_votes(id, late);
         Ok(())
@@ -192,7 +192,7 @@ impl Turn<'_> {
             Phase::Running { .. } => self.record(ran),
             Phase::Offered { .. } | Phase::AwaitingPayment { .. } => {
                 self.record(ran);
-                self.touched.insert(id);
+                self.touched.push(id);
             }
         }
     }
@@ -210,7 +210,7 @@ impl Turn<'_> {
             Phase::AwaitingPayment { pay_by_ms, run_left_ms, .. } => (pay_by_ms, run_left_ms),
         };
         self.record(Fact::PaymentAsked { job: id, lease, amount_msat, pay_by_ms, run_left_ms });
-        self.touched.insert(id);
+        self.touched.push(id);
     }
 
     fn terms_and_phase(&self, id: JobId, lease: u64) -> Option<(Terms, u64, Phase)> {
