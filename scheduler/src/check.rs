@@ -56,7 +56,7 @@ impl State {
         hold(self.fairness.counts(spans), || "the queues' turns differ from the open jobs".to_owned())?;
         let (mut marks, mut names) = (BTreeSet::new(), self.jobs.values().flat_map(index::marks));
         hold(names.all(|mark| marks.insert(mark)), || "a payment counts twice".to_owned())?;
-        let built = Index::build(self.jobs.values(), self.providers.values(), self.customers.values());
+        let built = Index::build(&self.jobs, self.providers.values(), self.customers.values());
         hold(built == self.index, || "the indexes differ from the tables".to_owned())?;
         let chain = Chain::build(&self.jobs);
         hold(chain == self.chain, || "the chain differs from the jobs".to_owned())
@@ -135,6 +135,8 @@ impl State {
         hold(job.arrival < self.next_arrival, || format!("{id:?} has a future arrival"))?;
         let (used, granted) = (job.granted(), job.terms.attempts);
         hold(used <= granted, || format!("{id:?} used {used} of {granted} attempts"))?;
+        let (due_ms, told_ms) = (job.next_deadline().map(|due| due.at_ms), self.told_ms(id));
+        hold(due_ms == told_ms, || format!("{id:?} is due at {due_ms:?}, and {told_ms:?} is told"))?;
         check_attempts(job)?;
         check_submissions(job)?;
         check_stage(job)?;
@@ -146,6 +148,11 @@ impl State {
         check_inputs(job)?;
         check_bidding(job)?;
         job.leases.iter().try_for_each(|lease| self.check_lease(job, lease))
+    }
+
+    /// When the index says that a job is due.
+    fn told_ms(&self, id: JobId) -> Option<u64> {
+        self.index.deadlines.of(self.jobs.handle(&id)?)
     }
 
     /// The invariants of one provider; a forgotten one has none.

@@ -5,13 +5,15 @@ use crate::id::{CustomerId, JobId, ProviderId};
 use crate::job::{Job, Place, Stage};
 use crate::provider::{Presence, Provider};
 use crate::supply::{Seat, Supply};
+use crate::table::{Handle, Table};
+use crate::wheel::Wheel;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All indexes. Two states with equal tables have equal indexes; `check` holds us to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
-    /// The next deadline of each open job.
-    pub deadlines: BTreeSet<(u64, JobId)>,
+    /// The next deadline of each job that has one.
+    pub deadlines: Wheel,
     /// Jobs that want a lease by kind, in the order of their turns.
     pub queues: BTreeMap<u16, BTreeMap<Place, JobId>>,
     /// Ended jobs by the time to forget them, then by the time they ended.
@@ -37,7 +39,7 @@ pub(crate) struct Index {
 /// A job's places in the indexes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JobKeys {
-    id: JobId,
+    row: (Handle, JobId),
     deadline_ms: Option<u64>,
     queue: Option<(u16, Place)>,
     ended_ms: Option<(u64, u64)>,
@@ -45,13 +47,13 @@ pub(crate) struct JobKeys {
 }
 
 impl JobKeys {
-    pub fn of(job: &Job) -> Self {
+    pub fn of(job: &Job, handle: Handle) -> Self {
         let ended_ms = match &job.stage {
             Stage::Ended { at_ms, forget_at_ms, .. } => Some((*forget_at_ms, *at_ms)),
             Stage::Active => None,
         };
         Self {
-            id: job.id,
+            row: (handle, job.id),
             deadline_ms: job.next_deadline().map(|due| due.at_ms),
             queue: (job.wanted() > 0).then_some((job.request.kind, job.place())),
             ended_ms,
@@ -81,14 +83,14 @@ impl ProviderKeys {
 
 impl Index {
     pub fn build<'a>(
-        jobs: impl Iterator<Item = &'a Job>,
+        jobs: &Table<JobId, Job>,
         providers: impl Iterator<Item = &'a Provider>,
         customers: impl Iterator<Item = &'a Customer>,
     ) -> Self {
         let customers = customers.map(|customer| (customer.heard_ms, customer.id)).collect();
         let mut index = Self { customers, ..Self::default() };
-        for job in jobs {
-            index.add_job(JobKeys::of(job));
+        for (id, job) in jobs.iter() {
+            index.add_job(JobKeys::of(job, jobs.handle(id).expect("it was told by the table")));
             index.marks.extend(marks(job));
         }
         providers.for_each(|provider| index.add_provider(provider));
@@ -96,6 +98,8 @@ impl Index {
     }
 
     pub fn move_job(&mut self, before: JobKeys, after: JobKeys) {
+        self.deadlines.set(after.row, before.deadline_ms, after.deadline_ms);
+        let [before, after] = [before, after].map(|keys| JobKeys { deadline_ms: None, ..keys });
         if before != after {
             self.remove_job(before);
             self.add_job(after);
@@ -113,14 +117,12 @@ impl Index {
     }
 
     pub fn add_job(&mut self, keys: JobKeys) {
-        if let Some(at_ms) = keys.deadline_ms {
-            self.deadlines.insert((at_ms, keys.id));
-        }
+        self.deadlines.set(keys.row, None, keys.deadline_ms);
         if let Some((kind, place)) = keys.queue {
-            self.queues.entry(kind).or_default().insert(place, keys.id);
+            self.queues.entry(kind).or_default().insert(place, keys.row.1);
         }
         if let Some((forget_at_ms, at_ms)) = keys.ended_ms {
-            self.ended.insert((forget_at_ms, at_ms, keys.id));
+            self.ended.insert((forget_at_ms, at_ms, keys.row.1));
         }
         if let Some(customer) = keys.open_of {
             *self.open_by_customer.entry(customer).or_default() += 1;
@@ -129,9 +131,7 @@ impl Index {
     }
 
     pub fn remove_job(&mut self, keys: JobKeys) {
-        if let Some(at_ms) = keys.deadline_ms {
-            self.deadlines.remove(&(at_ms, keys.id));
-        }
+        self.deadlines.set(keys.row, keys.deadline_ms, None);
         if let Some((kind, place)) = keys.queue {
             remove_from(&mut self.queues, kind, |queue| {
                 queue.remove(&place);
@@ -139,7 +139,7 @@ impl Index {
             });
         }
         if let Some((forget_at_ms, at_ms)) = keys.ended_ms {
-            self.ended.remove(&(forget_at_ms, at_ms, keys.id));
+            self.ended.remove(&(forget_at_ms, at_ms, keys.row.1));
         }
         if let Some(customer) = keys.open_of {
             remove_from(&mut self.open_by_customer, customer, |open| {

@@ -48,6 +48,7 @@
 //! | `quantile` | how long runs take, and what is expected of the next |
 //! | `backoff` | how long a job rests after a lease that failed |
 //! | `fairness` | whose turn it is in a queue |
+//! | `wheel` | when which job is due |
 //! | `wake` | which waiting jobs deserve another look |
 //! | `tape` | what the scheduler was told, played again |
 //! | `check` | the invariants |
@@ -99,6 +100,7 @@ pub mod tape;
 mod turn;
 mod validation;
 mod wake;
+mod wheel;
 
 pub use advert::{ACCEPTS_MAX, Advert, CAPS_MAX, OFFERS_MAX, Offer, TEXT_MAX, Value, WALK_IN_KINDS_MAX};
 pub use auction::{Auction, Bid, Bidding, OFFERS_PER_JOB_MAX, REVISIONS_MAX, Rule};

@@ -73,6 +73,7 @@ impl Scheduler {
         }
         scheduler.state.check().map_err(RestoreError::Impossible)?;
         scheduler.now_ms = scheduler.state.now_ms;
+        scheduler.state.advance(scheduler.now_ms);
         scheduler.wakes = Wakes::everything(&scheduler.state);
         Ok(scheduler)
     }
@@ -85,6 +86,7 @@ impl Scheduler {
     /// A [`Refusal`] says why the input does not count. Nothing has changed then.
     pub fn step(&mut self, now_ms: u64, input: Input) -> Result<Step, Refusal> {
         let now_ms = now_ms.max(self.now_ms);
+        self.state.advance(now_ms);
         let mut turn = Turn::new(&self.config, &mut self.state, &mut self.wakes, &mut self.touched, now_ms);
         if let Err(refusal) = turn.take(input) {
             assert!(turn.is_untouched(), "refused after a change: {refusal}");
@@ -97,13 +99,14 @@ impl Scheduler {
         Ok(step)
     }
 
-    /// When to give [`Input::Tick`]: at once if the time has passed. `None`: nothing waits.
+    /// When to give [`Input::Tick`]: at once if the time has passed. `None`: nothing waits. Where many deadlines lie together it may be some time
+    /// before the first of them; the tick then does nothing.
     pub fn next_deadline_ms(&self) -> Option<u64> {
         if !self.is_settled() {
             return Some(self.now_ms);
         }
         let index = &self.state.index;
-        let job = index.deadlines.first().map(|(at_ms, _)| *at_ms);
+        let job = index.deadlines.next_ms();
         let lapse = index.lapses.first().map(|(at_ms, _)| *at_ms);
         let ended = index.ended.first().map(|(at_ms, _, _)| *at_ms);
         [job, lapse, ended].into_iter().flatten().min()

@@ -87,6 +87,11 @@ impl State {
         self.index.open
     }
 
+    /// Moves what is due by now to those that are due.
+    pub(crate) fn advance(&mut self, now_ms: u64) {
+        self.index.deadlines.advance(now_ms, |handle| self.jobs.at(handle).map(|job| job.id));
+    }
+
     /// Makes a fact part of the state. Live running and recovery share it, so it must not depend on
     /// anything else; on an error the state is not to be used any more.
     pub(crate) fn apply(&mut self, record: &Record) -> Result<(), Misfit> {
@@ -200,10 +205,11 @@ impl State {
 
     /// Runs `change` on a job and moves it in the indexes.
     fn change_job(&mut self, id: JobId, change: impl FnOnce(&mut Job)) -> Result<(), Misfit> {
-        let job = self.jobs.get_mut(&id).ok_or("the job is not known")?;
-        let before = JobKeys::of(job);
+        let handle = self.jobs.handle(&id).ok_or("the job is not known")?;
+        let job = self.jobs.at_mut(handle).ok_or("the job is not known")?;
+        let before = JobKeys::of(job, handle);
         change(job);
-        self.index.move_job(before, JobKeys::of(job));
+        self.index.move_job(before, JobKeys::of(job, handle));
         Ok(())
     }
 
@@ -338,13 +344,15 @@ impl State {
     }
 
     fn restore_job(&mut self, job: Box<Job>) -> Result<(), Misfit> {
-        self.index.add_job(JobKeys::of(&job));
         if job.is_open() {
             self.fairness.enter(job.request.kind, job.customer, job.terms.span);
         }
         self.index.marks.extend(marks(&job));
         self.chain.add(&job, &self.jobs);
-        self.jobs.insert_new(job.id, job).map(|_| ()).map_err(|_| "the job is known already")
+        let handle = self.jobs.insert_new(job.id, job).ok_or("the job is known already")?;
+        let job = self.jobs.at(handle).ok_or("the job is not known")?;
+        self.index.add_job(JobKeys::of(job, handle));
+        Ok(())
     }
 
     fn leased(
@@ -584,8 +592,9 @@ impl State {
     }
 
     fn forget_job(&mut self, id: JobId) -> Result<(), Misfit> {
+        let handle = self.jobs.handle(&id).ok_or("the job is not known")?;
         let job = self.jobs.remove(&id).ok_or("the job is not known")?;
-        self.index.remove_job(JobKeys::of(&job));
+        self.index.remove_job(JobKeys::of(&job, handle));
         for mark in marks(&job) {
             self.index.marks.remove(&mark);
         }

@@ -1,6 +1,6 @@
 //! A table of rows by id: looked up in one step, told in the order of the ids.
 //!
-//! A hash map underneath, as most steps look up a dozen rows and none goes over all of them. Its own order decides nothing: whoever wants
+//! A hash map from ids to places underneath, as most steps look up a dozen rows and none goes over all of them. Its own order decides nothing: whoever wants
 //! all rows gets them sorted, which takes its time and is for checkpoints, checks and restarts. Ids are hashes and public keys, so
 //! their first eight bytes are the hash. Who makes ids that share a bucket on purpose makes look-ups slower, as far as the tables' bounds go.
 
@@ -10,38 +10,51 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Index;
 
 #[expect(clippy::disallowed_types, reason = "its order of iteration, which is fixed at that, is never seen")]
-type Rows<K, V> = std::collections::HashMap<K, Box<V>, BuildHasherDefault<Head>>;
+type Places<K> = std::collections::HashMap<K, Handle, BuildHasherDefault<Head>>;
+
+/// The place of a row in its table while it is there; another row may have it later. It depends on the past, so nothing is decided by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Handle(pub u32);
+
+impl Handle {
+    pub fn place(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
 
 /// Rows by id.
 #[derive(Clone)]
 pub struct Table<K, V> {
-    rows: Rows<K, V>,
+    places: Places<K>,
+    /// By handle.
+    rows: Vec<Option<Box<V>>>,
+    free: Vec<Handle>,
 }
 
 impl<K: Copy + Ord + Hash, V> Table<K, V> {
     /// How many rows it has.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.places.len()
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.places.is_empty()
     }
 
     /// The row of an id.
     pub fn get(&self, id: &K) -> Option<&V> {
-        self.rows.get(id).map(|row| &**row)
+        self.at(self.handle(id)?)
     }
 
     /// Whether there is a row of this id.
     pub fn contains_key(&self, id: &K) -> bool {
-        self.rows.contains_key(id)
+        self.places.contains_key(id)
     }
 
     /// All rows, in the order of their ids. Sorts them: takes time in proportion to the table.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        let mut rows: Vec<_> = self.rows.iter().map(|(id, row)| (id, &**row)).collect();
+        let mut rows: Vec<_> = self.places.iter().filter_map(|(id, place)| Some((id, self.at(*place)?))).collect();
         rows.sort_unstable_by_key(|(id, _)| **id);
         rows.into_iter()
     }
@@ -57,40 +70,70 @@ impl<K: Copy + Ord + Hash, V> Table<K, V> {
     }
 
     pub(crate) fn get_mut(&mut self, id: &K) -> Option<&mut V> {
-        self.rows.get_mut(id).map(|row| &mut **row)
+        self.at_mut(self.handle(id)?)
+    }
+
+    pub(crate) fn handle(&self, id: &K) -> Option<Handle> {
+        self.places.get(id).copied()
+    }
+
+    pub(crate) fn at(&self, place: Handle) -> Option<&V> {
+        self.rows.get(place.place())?.as_deref()
+    }
+
+    pub(crate) fn at_mut(&mut self, place: Handle) -> Option<&mut V> {
+        self.rows.get_mut(place.place())?.as_deref_mut()
     }
 
     /// The row of an id, which is made when there is none.
     pub(crate) fn get_or_insert_with(&mut self, id: K, row: impl FnOnce() -> V) -> &mut V {
-        self.rows.entry(id).or_insert_with(|| Box::new(row()))
+        let place = match self.places.entry(id) {
+            hash_map::Entry::Occupied(place) => *place.get(),
+            hash_map::Entry::Vacant(free) => *free.insert(enter(&mut self.rows, &mut self.free, Box::new(row()))),
+        };
+        self.at_mut(place).expect("an id that is known has a row")
     }
 
-    /// Puts in a row whose id is not known; else gives it back.
-    pub(crate) fn insert_new(&mut self, id: K, row: Box<V>) -> Result<&mut V, Box<V>> {
-        match self.rows.entry(id) {
-            hash_map::Entry::Vacant(place) => Ok(place.insert(row)),
-            hash_map::Entry::Occupied(_) => Err(row),
+    /// Puts in a row whose id is not known; `None`: it is.
+    pub(crate) fn insert_new(&mut self, id: K, row: Box<V>) -> Option<Handle> {
+        match self.places.entry(id) {
+            hash_map::Entry::Vacant(free) => Some(*free.insert(enter(&mut self.rows, &mut self.free, row))),
+            hash_map::Entry::Occupied(_) => None,
         }
     }
 
     pub(crate) fn remove(&mut self, id: &K) -> Option<Box<V>> {
-        self.rows.remove(id)
+        let place = self.places.remove(id)?;
+        self.free.push(place);
+        self.rows.get_mut(place.place())?.take()
     }
+}
+
+/// Gives a row a place.
+fn enter<V>(rows: &mut Vec<Option<Box<V>>>, free: &mut Vec<Handle>, row: Box<V>) -> Handle {
+    let last = || Handle(u32::try_from(rows.len()).expect("tables are bounded far below"));
+    let place = free.pop().unwrap_or_else(last);
+    match rows.get_mut(place.place()) {
+        Some(empty) => *empty = Some(row),
+        None => rows.push(Some(row)),
+    }
+    place
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { rows: Rows::default() }
+        Self { places: Places::default(), rows: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<K: Eq + Hash, V: PartialEq> PartialEq for Table<K, V> {
+impl<K: Copy + Ord + Hash, V: PartialEq> PartialEq for Table<K, V> {
+    /// The same rows, wherever they lie.
     fn eq(&self, other: &Self) -> bool {
-        self.rows == other.rows
+        self.len() == other.len() && self.iter().eq(other.iter())
     }
 }
 
-impl<K: Eq + Hash, V: Eq> Eq for Table<K, V> {}
+impl<K: Copy + Ord + Hash, V: Eq> Eq for Table<K, V> {}
 
 impl<K: Copy + Ord + Hash, V> Index<&K> for Table<K, V> {
     type Output = V;
@@ -149,9 +192,8 @@ mod tests {
                 // Some share their first eight bytes.
                 let id = JobId(std::array::from_fn(|at| if at < 8 { head % 8 } else { tail % 16 }));
                 if comes {
-                    let known = table.insert_new(id, Box::new(tail)).err().map(|_| twin[&id]);
-                    let was = *twin.entry(id).or_insert(tail);
-                    prop_assert_eq!(known.unwrap_or(tail), was);
+                    prop_assert_eq!(table.insert_new(id, Box::new(tail)).is_some(), !twin.contains_key(&id));
+                    twin.entry(id).or_insert(tail);
                 } else {
                     prop_assert_eq!(table.remove(&id).map(|row| *row), twin.remove(&id));
                 }

@@ -194,6 +194,6 @@ impl State {
     pub(super) fn restore_customer(&mut self, row: &Customer) -> Result<(), Misfit> {
         self.index.customers.insert((row.heard_ms, row.id));
         let entered = self.customers.insert_new(row.id, Box::new(row.clone()));
-        entered.map(|_| ()).map_err(|_| "the customer is known already")
+        entered.map(|_| ()).ok_or("the customer is known already")
     }
 }

@@ -20,9 +20,9 @@ impl Turn<'_> {
 
     fn expire_jobs(&mut self) {
         for _ in 0..DEADLINES_PER_STEP {
-            match self.state.index.deadlines.first().copied() {
-                Some((at_ms, job)) if at_ms <= self.now_ms => self.expire_job(job),
-                Some(_) | None => return,
+            match self.state.index.deadlines.first_due() {
+                Some((_, job)) => self.expire_job(job),
+                None => return,
             }
         }
     }
