@@ -37,7 +37,6 @@ pub(crate) struct Index {
 }
 
 /// A job's places in the indexes.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JobKeys {
     row: (Handle, JobId),
     deadline_ms: Option<u64>,
@@ -90,19 +89,26 @@ impl Index {
         let customers = customers.map(|customer| (customer.heard_ms, customer.id)).collect();
         let mut index = Self { customers, ..Self::default() };
         for (id, job) in jobs.iter() {
-            index.add_job(JobKeys::of(job, jobs.handle(id).expect("it was told by the table")));
+            index.add_job(&JobKeys::of(job, jobs.handle(id).expect("it was told by the table")));
             index.marks.extend(marks(job));
         }
         providers.for_each(|provider| index.add_provider(provider));
         index
     }
 
-    pub fn move_job(&mut self, before: JobKeys, after: JobKeys) {
+    pub fn move_job(&mut self, before: &JobKeys, after: &JobKeys) {
         self.deadlines.set(after.row, before.deadline_ms, after.deadline_ms);
-        let [before, after] = [before, after].map(|keys| JobKeys { deadline_ms: None, ..keys });
-        if before != after {
-            self.remove_job(before);
-            self.add_job(after);
+        if before.queue != after.queue {
+            self.leave_queue(before);
+            self.join_queue(after);
+        }
+        if before.ended_ms != after.ended_ms {
+            self.remove_end(before);
+            self.add_end(after);
+        }
+        if before.open_of != after.open_of {
+            self.count_less(before);
+            self.count_more(after);
         }
     }
 
@@ -116,31 +122,55 @@ impl Index {
         }
     }
 
-    pub fn add_job(&mut self, keys: JobKeys) {
+    pub fn add_job(&mut self, keys: &JobKeys) {
         self.deadlines.set(keys.row, None, keys.deadline_ms);
+        self.join_queue(keys);
+        self.add_end(keys);
+        self.count_more(keys);
+    }
+
+    pub fn remove_job(&mut self, keys: &JobKeys) {
+        self.deadlines.set(keys.row, keys.deadline_ms, None);
+        self.leave_queue(keys);
+        self.remove_end(keys);
+        self.count_less(keys);
+    }
+
+    fn join_queue(&mut self, keys: &JobKeys) {
         if let Some((kind, place)) = keys.queue {
             self.queues.entry(kind).or_default().insert(place, keys.row.1);
         }
-        if let Some((forget_at_ms, at_ms)) = keys.ended_ms {
-            self.ended.insert((forget_at_ms, at_ms, keys.row.1));
-        }
-        if let Some(customer) = keys.open_of {
-            *self.open_by_customer.entry(customer).or_default() += 1;
-            self.open += 1;
-        }
     }
 
-    pub fn remove_job(&mut self, keys: JobKeys) {
-        self.deadlines.set(keys.row, keys.deadline_ms, None);
+    fn leave_queue(&mut self, keys: &JobKeys) {
         if let Some((kind, place)) = keys.queue {
             remove_from(&mut self.queues, kind, |queue| {
                 queue.remove(&place);
                 queue.is_empty()
             });
         }
+    }
+
+    fn add_end(&mut self, keys: &JobKeys) {
+        if let Some((forget_at_ms, at_ms)) = keys.ended_ms {
+            self.ended.insert((forget_at_ms, at_ms, keys.row.1));
+        }
+    }
+
+    fn remove_end(&mut self, keys: &JobKeys) {
         if let Some((forget_at_ms, at_ms)) = keys.ended_ms {
             self.ended.remove(&(forget_at_ms, at_ms, keys.row.1));
         }
+    }
+
+    fn count_more(&mut self, keys: &JobKeys) {
+        if let Some(customer) = keys.open_of {
+            *self.open_by_customer.entry(customer).or_default() += 1;
+            self.open += 1;
+        }
+    }
+
+    fn count_less(&mut self, keys: &JobKeys) {
         if let Some(customer) = keys.open_of {
             remove_from(&mut self.open_by_customer, customer, |open| {
                 *open -= 1;

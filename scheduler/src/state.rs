@@ -209,7 +209,7 @@ impl State {
         let job = self.jobs.at_mut(handle).ok_or("the job is not known")?;
         let before = JobKeys::of(job, handle);
         change(job);
-        self.index.move_job(before, JobKeys::of(job, handle));
+        self.index.move_job(&before, &JobKeys::of(job, handle));
         Ok(())
     }
 
@@ -351,7 +351,7 @@ impl State {
         self.chain.add(&job, &self.jobs);
         let handle = self.jobs.insert_new(job.id, job).ok_or("the job is known already")?;
         let job = self.jobs.at(handle).ok_or("the job is not known")?;
-        self.index.add_job(JobKeys::of(job, handle));
+        self.index.add_job(&JobKeys::of(job, handle));
         Ok(())
     }
 
@@ -594,7 +594,7 @@ impl State {
     fn forget_job(&mut self, id: JobId) -> Result<(), Misfit> {
         let handle = self.jobs.handle(&id).ok_or("the job is not known")?;
         let job = self.jobs.remove(&id).ok_or("the job is not known")?;
-        self.index.remove_job(JobKeys::of(&job, handle));
+        self.index.remove_job(&JobKeys::of(&job, handle));
         for mark in marks(&job) {
             self.index.marks.remove(&mark);
         }

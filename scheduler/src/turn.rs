@@ -131,6 +131,7 @@ impl<'a> Turn<'a> {
         }
         if self.step.records.is_empty() {
             self.step.records.reserve_exact(USUAL);
+            self.step.effects.reserve_exact(USUAL);
         }
         self.step.records.push(record);
     }
