@@ -86,7 +86,6 @@ impl Scheduler {
     /// A [`Refusal`] says why the input does not count. Nothing has changed then.
     pub fn step(&mut self, now_ms: u64, input: Input) -> Result<Step, Refusal> {
         let now_ms = now_ms.max(self.now_ms);
-        self.state.advance(now_ms);
         let mut turn = Turn::new(&self.config, &mut self.state, &mut self.wakes, &mut self.touched, now_ms);
         if let Err(refusal) = turn.take(input) {
             assert!(turn.is_untouched(), "refused after a change: {refusal}");
@@ -95,6 +94,7 @@ impl Scheduler {
         }
         let step = turn.finish();
         self.now_ms = now_ms;
+        self.state.advance(now_ms);
         debug_assert_eq!(self.state.check_touched(&step.records), Ok(()));
         Ok(step)
     }

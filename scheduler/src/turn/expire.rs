@@ -13,6 +13,7 @@ const DEADLINES_PER_STEP: usize = 64;
 
 impl Turn<'_> {
     pub(super) fn expire(&mut self) {
+        self.state.advance(self.now_ms);
         self.expire_jobs();
         self.lapse_providers();
         self.forget_old();
