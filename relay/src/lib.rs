@@ -28,6 +28,7 @@ pub mod negentropy;
 pub mod nostr;
 mod outage;
 pub mod outbox;
+pub mod payments;
 pub mod peer;
 pub mod policy;
 mod publish;

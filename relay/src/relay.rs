@@ -9,7 +9,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::access::{Access, Refresher};
 use crate::config::{Config, Network};
@@ -22,6 +22,7 @@ use crate::market::{Audiences, Market, MarketKeys, PublicKeys};
 use crate::metrics::{Metrics, TurnedAway};
 use crate::negentropy::{self, Exchanges, Trees};
 use crate::nostr::Verifier;
+use crate::payments::{self, Desk};
 use crate::peer::router::{self, Router};
 use crate::peer::{Home, Stock};
 use crate::policy::rate::Rates;
@@ -90,6 +91,8 @@ pub struct Relay {
     finder: Option<Arc<dyn Finder>>,
     /// The links that the configuration asks for.
     router: Option<tokio::task::JoinHandle<()>>,
+    /// Who asks others about payments.
+    clerk: Option<AbortHandle>,
 }
 
 impl Relay {
@@ -110,7 +113,9 @@ impl Relay {
         let tls = Tls::load(&config.tls)?;
         let aside = door::open_aside(&config.metrics)?;
         let audiences = Arc::new(Audiences::default());
-        let (seat, own) = open_market(&config, &store, &audiences)?;
+        let payments = if config.market.enabled { payments::open(&config.payments)? } else { None };
+        let (desk, clerk) = payments.unzip();
+        let (seat, own) = open_market(&config, &store, &audiences, desk)?;
         let live = Arc::new(Live::new(store.last_sequence()));
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let readers = Arc::new(Readers::new(audiences));
@@ -126,6 +131,7 @@ impl Relay {
         let upkeep = Upkeep { max_pending: config.limits.max_pending_events, sweeper, followers };
         let market_meters = seat.as_ref().map(|seat| seat.meters().clone());
         let (writer, writer_thread) = writer::start(store.clone(), seat, readers.clone(), live.clone(), upkeep)?;
+        let clerk = clerk.map(|clerk| tokio::spawn(clerk.run(writer.clone())).abort_handle());
         trees.build(store.clone())?;
         let access = Arc::new(Access::open(&config)?);
         let now = Arc::new(ArcSwap::from_pointee(config.clone()));
@@ -163,7 +169,7 @@ impl Relay {
             exchanges,
         });
         let accepting = door::open(listeners, aside, &shared);
-        Ok(Self { address, shared, writer: writer_thread, accepting, router, finder, _members: members })
+        Ok(Self { address, shared, writer: writer_thread, accepting, router, clerk, finder, _members: members })
     }
 
     /// Takes no more clients, and waits until the last has left or `patience` is over. `stop` comes after it.
@@ -182,6 +188,7 @@ impl Relay {
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.shared.draining.send_replace(true);
         self.accepting.shutdown().await;
+        self.clerk.iter().for_each(AbortHandle::abort);
         if let Some(router) = self.router {
             router.abort();
             // Aborted, which is how it ends; by then its links have, too.
@@ -232,6 +239,7 @@ fn open_market(
     config: &Config,
     store: &Arc<dyn Store>,
     audiences: &Arc<Audiences>,
+    desk: Option<Arc<Desk>>,
 ) -> anyhow::Result<(Option<MarketSeat>, Option<PublicKeys>)> {
     if !config.market.enabled {
         return Ok((None, None));
@@ -239,11 +247,18 @@ fn open_market(
     let keys = MarketKeys::load_or_create(&config.store.path)?;
     let own = keys.all_public();
     let (market, store, audiences) = (config.market.clone(), store.clone(), audiences.clone());
+    let consulted = desk.clone();
     let restore = move |now| {
         let journal = store.journal()?.into_iter();
-        Ok(Market::restore(&market, keys.clone(), audiences.clone(), journal, now, store.clone())?)
+        let restored = Market::restore(&market, keys.clone(), audiences.clone(), journal, now, store.clone())?;
+        let (mut market, mut output) = restored;
+        if let Some(desk) = &consulted {
+            market.consult(desk.clone());
+            output.inquiries = market.open_inquiries(now);
+        }
+        Ok((market, output))
     };
-    Ok((Some(MarketSeat::new(Box::new(restore))?), Some(own)))
+    Ok((Some(MarketSeat::new(Box::new(restore))?.asking(desk)), Some(own)))
 }
 
 /// Starts the links that the configuration asks for.

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::StepWatch;
 use crate::connection::Connection;
 use crate::live::Live;
+use crate::market::Settled;
 use crate::metrics::WriterMeters;
 use crate::nostr::{Event, Filter, Pubkey};
 use crate::policy::Readers;
@@ -49,6 +50,8 @@ pub enum Command {
     Listening { pubkey: Pubkey, connection: u64, kinds: Vec<u16> },
     /// Such a connection is gone.
     Disconnected(Pubkey),
+    /// Somebody who was asked says that a payment's money has moved.
+    Settled(Box<Settled>),
     /// Commit what came before, then end.
     Stop,
 }

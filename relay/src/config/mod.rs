@@ -12,6 +12,7 @@ mod market;
 mod metrics;
 mod negentropy;
 mod network;
+mod payments;
 mod plugins;
 mod relay;
 mod retention;
@@ -30,6 +31,7 @@ pub use market::{Dispatch, MarketConfig};
 pub use metrics::MetricsConfig;
 pub use negentropy::{NegentropyConfig, tree_filter};
 pub use network::Network;
+pub use payments::PaymentsConfig;
 pub use plugins::PluginsConfig;
 pub use relay::{RealIpHeader, RelayConfig};
 pub use retention::RetentionRule;
@@ -49,6 +51,7 @@ pub struct Config {
     pub search: SearchConfig,
     pub negentropy: NegentropyConfig,
     pub market: MarketConfig,
+    pub payments: PaymentsConfig,
     pub plugins: PluginsConfig,
     /// Left out when empty: a file that adds `[[retention]]` must not name it twice.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -68,6 +71,7 @@ impl Config {
         self.search.check()?;
         self.negentropy.check()?;
         self.market.check()?;
+        self.payments.check()?;
         self.plugins.check()?;
         self.tls.check()?;
         self.log.check()

@@ -190,8 +190,13 @@ impl Market {
             return Err("blocked: others work on this job too and must not see yours: deliver it whole".to_owned());
         }
         let (job, provider) = (job_id(&id), provider_id(&event.pubkey));
+        let asks = matches!(feedback, Feedback::PaymentRequired { .. });
         let input = Input::Feedback { job, provider, lease: feedback::lease(&tags).map_err(malformed)?, feedback };
-        self.step(now, input, output).map_err(refused)
+        self.step(now, input, output).map_err(refused)?;
+        if asks {
+            self.inquire_quote(id, event, &tags, now.wall_s(), output);
+        }
+        Ok(())
     }
 
     fn take_result(&mut self, now: Moment, event: &Event, output: &mut Output) -> Result<(), String> {
@@ -208,6 +213,9 @@ impl Market {
         };
         self.step(now, input, output).map_err(refused)?;
         self.take_quote(now, id, &event.pubkey, asked_msat, output);
+        if asked_msat.is_some() {
+            self.inquire_quote(id, event, &tags, now.wall_s(), output);
+        }
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod catalogue;
 mod clock;
 mod feedback;
 mod input;
+mod inquirer;
 mod intake;
 pub mod journal;
 mod keys;
@@ -50,13 +51,17 @@ pub use audience::Audiences;
 pub use audit::{Audit, Report};
 pub use clock::{MarketClock, Moment};
 pub use keys::{Author, KeyError, MarketKeys, PublicKeys};
+pub use payment::inquiry::{Inquiry, Settled};
+pub use payment::{Claim, Zap};
 pub use presence::Presence;
 pub(crate) use signer::Signer;
+pub(crate) use tag::Tags;
 pub use walk_in::job_kinds;
 
 use crate::config::MarketConfig;
 use crate::metrics::MarketMeters;
 use crate::nostr::{Event, EventId, Pubkey};
+use crate::payments::Desk;
 use crate::store::{Store, StoreError};
 use catalogue::Catalogue;
 use journal::{Entry, EntryError};
@@ -92,6 +97,8 @@ pub struct Market {
     tape: Option<Tape>,
     /// Whose reputation changed, and is to be told.
     news: News,
+    /// Where others are asked about payments; `None`: nobody is.
+    desk: Option<Arc<Desk>>,
     /// Entries in the store's journal once everything given out is committed.
     journal_entries: usize,
     meters: MarketMeters,
@@ -108,6 +115,8 @@ pub struct Output {
     pub deliveries: Vec<Delivery>,
     /// Results and requests to show to everybody, once all of it is committed.
     pub releases: Vec<Release>,
+    /// What to ask others, once all of it is committed.
+    pub inquiries: Vec<Inquiry>,
 }
 
 /// A request becomes visible to a new leaseholder: its authenticated connections with a matching subscription get it.
@@ -180,6 +189,7 @@ impl Market {
             news: News::default(),
             store,
             tape,
+            desk: None,
             journal_entries,
             meters: MarketMeters::default(),
         };

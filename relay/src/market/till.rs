@@ -10,6 +10,7 @@ use super::payment::{Claim, nutzap, proof, quote, zap};
 use super::tag::Tags;
 use super::{Market, Output, catalogue, customer_id, job_id, provider_id, subject};
 use crate::nostr::{Event, EventId, Filter, Pubkey, kind};
+use crate::store::StoreError;
 
 /// Events of a provider that are looked through for its invoice.
 const QUOTES_MAX: u64 = 64;
@@ -67,7 +68,7 @@ impl Market {
         self.take_claim(now, &claim, output)
     }
 
-    fn take_claim(&mut self, now: Moment, claim: &Claim, output: &mut Output) -> Result<(), String> {
+    pub(super) fn take_claim(&mut self, now: Moment, claim: &Claim, output: &mut Output) -> Result<(), String> {
         let Some(id) = self.job_paid(claim.about.into_iter().collect(), now)? else { return Ok(()) };
         let (job, provider, payer) = (job_id(&id), provider_id(&claim.payee), customer_id(&claim.payer));
         let row = self.scheduler.state().jobs().get(&job);
@@ -76,10 +77,16 @@ impl Market {
             return Ok(());
         }
         self.check_unused(claim, now)?;
-        let confirmed = claim.has_preimage && self.is_own_invoice(&id, claim, now)?;
+        let is_own = (claim.has_preimage || claim.zap.is_some()) && self.is_own_invoice(&id, claim, now)?;
+        let proven = claim.has_preimage && is_own;
+        let confirmed = proven || self.is_signed_by_server(claim, now.wall_s())?;
         let (msat, marks) = (claim.msat, claim.marks);
         let input = Input::Claimed { job, provider, payer, msat, marks, confirmed };
-        self.step(now, input, output).map_err(refused)
+        self.step(now, input, output).map_err(refused)?;
+        if !confirmed {
+            self.inquire_claim(id, claim, is_own, now.wall_s(), output);
+        }
+        Ok(())
     }
 
     /// The job that one of these is, or is a result of.
@@ -118,13 +125,18 @@ impl Market {
 
     /// Whether the provider itself named the invoice for this job: then its preimage proves that the provider was paid.
     fn is_own_invoice(&self, job: &EventId, claim: &Claim, now: Moment) -> Result<bool, String> {
+        let said = self.said_by(&claim.payee, job, now.wall_s()).map_err(|error| fault(&error))?;
+        let mut invoices = said.iter().filter_map(|event| quote::invoice(&Tags::of(event)));
+        Ok(invoices.any(|invoice| invoice.payment_hash == claim.marks.payment_hash))
+    }
+
+    /// What a provider said of a job.
+    pub(super) fn said_by(&self, provider: &Pubkey, job: &EventId, now_s: u64) -> Result<Vec<Event>, StoreError> {
         let filter = Filter {
-            authors: Some(vec![claim.payee]),
+            authors: Some(vec![*provider]),
             tags: BTreeMap::from([(b'e', vec![job.to_hex().into_bytes().into_boxed_slice()])]),
             ..Filter::default()
         };
-        let said = catalogue::find(&*self.store, filter, QUOTES_MAX, now.wall_s()).map_err(|error| fault(&error))?;
-        let mut invoices = said.iter().filter_map(|event| quote::invoice(&Tags::of(event)));
-        Ok(invoices.any(|invoice| invoice.payment_hash == claim.marks.payment_hash))
+        catalogue::find(&*self.store, filter, QUOTES_MAX, now_s)
     }
 }

@@ -34,6 +34,12 @@ pub const ZAP_RECEIPT: u16 = 9735;
 pub const NUTZAP: u16 = 9321;
 /// Liveness of a provider that does not authenticate (docs/market.md).
 pub const PROVIDER_HEARTBEAT: u16 = 11998;
+/// NIP-47: what a wallet says of itself.
+pub const WALLET_INFO: u16 = 13194;
+/// NIP-47: what a wallet is asked.
+pub const WALLET_REQUEST: u16 = 23194;
+/// NIP-47: what it answers.
+pub const WALLET_RESPONSE: u16 = 23195;
 /// NIP-42 authentication.
 pub const AUTH: u16 = 22242;
 /// NIP-98 authorization of an HTTP request.

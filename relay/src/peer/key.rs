@@ -33,6 +33,11 @@ impl LinkKey {
         Ok(Self(secret.with_context(|| format!("{} holds no secret key of 64 hex digits", path.display()))?))
     }
 
+    /// One that somebody has already.
+    pub fn of(key: Keypair) -> Self {
+        Self(key)
+    }
+
     /// The answer to a relay's challenge.
     pub fn answer(&self, url: &str, challenge: &str) -> Event {
         let tag = |name: &str, value: &str| vec![name.to_owned(), value.to_owned()];

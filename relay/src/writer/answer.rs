@@ -24,7 +24,11 @@ impl Answer {
                 Some(Self::Import { reply, outcome: Imported::Stored })
             }
             Command::Delete { reply, .. } => Some(Self::Delete { reply, removed: 0 }),
-            Command::Connected(_) | Command::Listening { .. } | Command::Disconnected(_) | Command::Stop => None,
+            Command::Connected(_)
+            | Command::Listening { .. }
+            | Command::Disconnected(_)
+            | Command::Settled(_)
+            | Command::Stop => None,
         }
     }
 

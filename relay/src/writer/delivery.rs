@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::answer::Answer;
 use crate::live::{Live, Publication};
+use crate::market::Inquiry;
 use crate::metrics::WriterMeters;
 use crate::nostr::{Event, EventId};
 use crate::policy::Reach;
@@ -15,7 +16,16 @@ pub(super) struct Group {
     pub(super) answers: Vec<Answer>,
     pub(super) publications: Vec<Stored>,
     pub(super) deliveries: Vec<Handed>,
+    pub(super) inquiries: Vec<Inquiry>,
     pub(super) committed: Instant,
+}
+
+impl Group {
+    /// An empty one.
+    pub(super) fn begun(at: Instant) -> Self {
+        let (answers, publications, deliveries, inquiries) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { answers, publications, deliveries, inquiries, committed: at }
+    }
 }
 
 /// A stored event that somebody may see from now on: a request a new leaseholder, a withheld result everybody.

@@ -68,6 +68,11 @@ impl Open<'_> {
                     self.keep_output(seat.market.on_disconnected(seat.clock.now(), &pubkey));
                 }
             }
+            Command::Settled(settled) => {
+                if let Some(seat) = market {
+                    self.keep_output(seat.market.on_settled(seat.clock.now(), &settled));
+                }
+            }
         }
     }
 
@@ -147,6 +152,7 @@ impl Open<'_> {
         for entry in &output.journal {
             self.note(|txn| txn.append_journal(entry));
         }
+        self.group.inquiries.extend(output.inquiries);
         self.announcements.extend(output.announcements);
     }
 

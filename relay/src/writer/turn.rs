@@ -80,8 +80,7 @@ impl Writer {
     /// Carries out `commands` and whatever is due as one commit.
     fn commit_group(&mut self, commands: &mut Vec<Queued>) {
         let begun = Instant::now();
-        let mut group =
-            Group { answers: Vec::new(), publications: Vec::new(), deliveries: Vec::new(), committed: begun };
+        let mut group = Group::begun(begun);
         if !commands.is_empty() {
             self.meters.group.count(commands.len() as u64);
         }
@@ -121,6 +120,9 @@ impl Writer {
             answer.tell();
         }
         drop(gathering);
+        if let Some(desk) = self.market.as_ref().and_then(|seat| seat.desk.as_ref()) {
+            group.inquiries.drain(..).for_each(|inquiry| desk.ask(inquiry));
+        }
         if !(self.live.is_idle() || group.publications.is_empty() && group.deliveries.is_empty()) {
             // Live delivery ends only after the writer.
             let _ = self.groups.send(group);
@@ -261,7 +263,7 @@ impl Writer {
         Ok(changes)
     }
 
-    /// What a change of who is connected causes in the market.
+    /// What a change of who is connected, or of what is known to be paid, causes in the market.
     fn presence_of(&mut self, command: &Command) -> Option<Output> {
         let seat = self.market.as_mut()?;
         match command {
@@ -270,6 +272,8 @@ impl Writer {
                 Some(seat.market.on_listening(seat.clock.now(), pubkey, *connection, kinds.clone()))
             }
             Command::Disconnected(pubkey) => Some(seat.market.on_disconnected(seat.clock.now(), pubkey)),
+            // What is proven stays so; after a failed commit the market that takes over asks again.
+            Command::Settled(settled) => Some(seat.market.on_settled(seat.clock.now(), settled)),
             Command::Publish { .. }
             | Command::Import { .. }
             | Command::Mirror { .. }
@@ -280,12 +284,13 @@ impl Writer {
 
     /// After a failed commit the market knows of things that never happened: it starts from disk again.
     fn rebuild_market(&mut self) {
-        let Some(MarketSeat { market, restore, clock, .. }) = self.market.take() else { return };
+        let Some(MarketSeat { market, restore, clock, desk, .. }) = self.market.take() else { return };
         match restore(clock.now()) {
             Ok((mut restored, output)) => {
                 restored.count_in(market.meters().clone());
                 let resumed = restored.resume(clock.now(), market.into_presence());
-                self.market = Some(MarketSeat { market: restored, restore, clock, pending: vec![output, resumed] });
+                self.market =
+                    Some(MarketSeat { market: restored, restore, clock, desk, pending: vec![output, resumed] });
             }
             Err(error) => {
                 // Going on would schedule from a state that is not on disk.

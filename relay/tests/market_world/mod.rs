@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mercato::config::MarketConfig;
-use mercato::market::{Audiences, Delivery, Market, MarketKeys, Output, Release};
+use mercato::market::{Audiences, Delivery, Inquiry, Market, MarketKeys, Output, Release};
 use mercato::nostr::{Event, EventId, Filter, Pubkey};
 use mercato::store::memory::MemoryStore;
 use mercato::store::{Admission, Progress, Scan, Store, Transaction};
@@ -25,6 +25,7 @@ pub struct World {
     pub events: Vec<Event>,
     pub deliveries: Vec<Delivery>,
     pub releases: Vec<Release>,
+    pub inquiries: Vec<Inquiry>,
 }
 
 /// The key pair of somebody; 0 is nobody.
@@ -72,8 +73,9 @@ impl World {
         let journal = std::iter::empty();
         let (market, output) =
             Market::restore(&config, keys.clone(), audiences.clone(), journal, now_ms, store.clone()).unwrap();
-        let (events, deliveries, releases) = (Vec::new(), Vec::new(), Vec::new());
-        let mut world = Self { now_ms, config, keys, store, audiences, market, events, deliveries, releases };
+        let (events, deliveries, releases, inquiries) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut world =
+            Self { now_ms, config, keys, store, audiences, market, events, deliveries, releases, inquiries };
         world.commit(None, output);
         world
     }
@@ -168,6 +170,7 @@ impl World {
         self.events = events;
         self.deliveries = output.deliveries;
         self.releases = output.releases;
+        self.inquiries = output.inquiries;
     }
 
     /// Advertises these kinds under an empty `d`, and connects.

@@ -39,6 +39,7 @@ pub fn read(event: &Event) -> Result<Option<Claim>, Malformed> {
         msat: units.saturating_mul(per_unit),
         marks: Marks { receipt: event.id.0, payment_hash, request: Sha256::digest(payment_hash).into() },
         has_preimage: false,
+        zap: None,
     }))
 }
 

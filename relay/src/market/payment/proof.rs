@@ -25,5 +25,5 @@ pub fn read(event: &Event, tags: &Tags, job: EventId) -> Result<Claim, Malformed
     }
     let (payment_hash, request) = (invoice.payment_hash, Sha256::digest(invoice.payment_hash).into());
     let marks = Marks { receipt: event.id.0, payment_hash, request };
-    Ok(Claim { payer: event.pubkey, payee, about: Some(job), msat, marks, has_preimage: true })
+    Ok(Claim { payer: event.pubkey, payee, about: Some(job), msat, marks, has_preimage: true, zap: None })
 }

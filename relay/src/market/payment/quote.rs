@@ -18,6 +18,11 @@ pub fn read(tags: &Tags) -> Result<Option<u64>, Malformed> {
     }
 }
 
+/// The text of the invoice that the `amount` tag names.
+pub fn bolt11<'a>(tags: &'a Tags) -> Option<&'a str> {
+    tags.named("amount").next()?.get(1).map(String::as_str)
+}
+
 /// The invoice that the `amount` tag names, if any can be read.
 pub fn invoice(tags: &Tags) -> Option<Invoice> {
     invoice_of(tags.named("amount").next()?)

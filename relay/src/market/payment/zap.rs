@@ -3,8 +3,8 @@
 use mercato_scheduler::Marks;
 use sha2::{Digest, Sha256};
 
-use super::Claim;
 use super::invoice::{self, Invoice};
+use super::{Claim, Zap};
 use crate::market::money;
 use crate::market::tag::{Malformed, Tags};
 use crate::nostr::{Event, EventId, Pubkey};
@@ -36,7 +36,9 @@ pub fn read(receipt: &Event) -> Result<Claim, Malformed> {
     let msat = invoice.msat.ok_or_else(|| bad("bolt11", "the invoice names no amount"))?;
     check_amount(&asked, msat)?;
     check_time(receipt, &invoice)?;
-    note_description(&tags, &invoice);
+    let is_bound = is_bound(&tags, &invoice);
+    let named = tags.values("bolt11").next().filter(|_| is_bound);
+    let zap = Zap { author: receipt.pubkey, invoice: named.map(str::to_owned), until_s: invoice.expires_s };
     let preimage = tags.values("preimage").next();
     Ok(Claim {
         payer: request.pubkey,
@@ -45,6 +47,7 @@ pub fn read(receipt: &Event) -> Result<Claim, Malformed> {
         msat,
         marks: Marks { receipt: receipt.id.0, payment_hash: invoice.payment_hash, request: request.id.0 },
         has_preimage: preimage.is_some_and(|preimage| invoice.is_paid_by(preimage)),
+        zap: Some(zap),
     })
 }
 
@@ -95,13 +98,15 @@ fn check_time(receipt: &Event, invoice: &Invoice) -> Result<(), Malformed> {
     Err(bad("bolt11", "the receipt is dated when the invoice was not valid"))
 }
 
-/// Some wallets hash something else: that is noted, and counts for nothing.
-fn note_description(tags: &Tags, invoice: &Invoice) {
+/// Whether the invoice was made for this zap request. Some wallets hash something else: that is noted, and the receipt
+/// counts as what it is.
+fn is_bound(tags: &Tags, invoice: &Invoice) -> bool {
     let text = tags.values("description").next().unwrap_or_default();
     let own: [u8; 32] = Sha256::digest(text).into();
     if invoice.description_hash.is_some_and(|hash| hash != own) {
         tracing::debug!("the description hash of a zap receipt's invoice is not its zap request's");
     }
+    invoice.description_hash == Some(own)
 }
 
 fn bad(tag: &'static str, what: &str) -> Malformed {
