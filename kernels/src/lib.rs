@@ -11,6 +11,7 @@
 //! - `ops/<rule>/mod.rs`: the mathematics of one rule, its contract, and the checks at its door;
 //! - `ops/<rule>/cpu.rs`: the same formula as code, where a rule looks at coordinates. Rules that weigh whole updates
 //!   are `n × n` work over the Gram matrix and end in `ops/weighted_sum`;
+//! - `rule.rs`, `decision.rs`: a rule by its name, what it decides first, and the writing, window by window;
 //! - `validate/`: what is wrong with single updates;
 //! - `format/`: updates as files, decoded where they are accumulated;
 //! - `isa.rs`, `lanes.rs`: the same source compiled for what the processor has;
@@ -30,6 +31,7 @@
 //!    matrix, whatever it iterates.
 
 mod columns;
+mod decision;
 mod error;
 pub mod format;
 mod gram;
@@ -37,9 +39,11 @@ mod isa;
 mod lanes;
 pub mod ops;
 mod plan;
+mod rule;
 mod updates;
 pub mod validate;
 
+pub use decision::Decision;
 pub use error::Error;
 pub use gram::Gram;
 pub use isa::Isa;
@@ -57,4 +61,5 @@ pub use ops::trimmed_mean::trimmed_mean;
 pub use ops::weighted_mean::weighted_mean;
 pub use ops::weighted_sum::{Combination, weighted_sum};
 pub use plan::Plan;
-pub use updates::{Chosen, Dense, Difference, Updates, Window};
+pub use rule::{Aggregator, Parameters, Rule, UnknownRule};
+pub use updates::{Chosen, Dense, Difference, Joined, Updates, Window, Zeros};

@@ -79,11 +79,8 @@ pub(crate) fn rows<'a>(
     range: Range<usize>,
     scratch: &'a mut [f32],
 ) -> Result<Vec<&'a [f32]>, Error> {
-    if range.is_empty() {
-        return Ok(vec![&[]; updates.count()]);
-    }
-    let each = scratch.chunks_exact_mut(range.len()).take(updates.count());
-    each.enumerate().map(|(update, scratch)| updates.read(update, range.clone(), scratch)).collect()
+    let everyone: Vec<usize> = (0..updates.count()).collect();
+    updates.read_some(&everyone, range, scratch)
 }
 
 fn check_room<const K: usize>(updates: &dyn Updates, out: &[&mut [f32]; K]) -> Result<(), Error> {

@@ -22,6 +22,25 @@ pub trait Updates: Sync {
     ///
     /// [`Error::Unreadable`], with the reason.
     fn read<'a>(&'a self, update: usize, range: Range<usize>, scratch: &'a mut [f32]) -> Result<&'a [f32], Error>;
+
+    /// The same of several updates; `scratch` is as long as `range` for each of them. For updates that are computed from
+    /// each other, which need not read the same twice then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`], with the reason.
+    fn read_some<'a>(
+        &'a self,
+        rows: &[usize],
+        range: Range<usize>,
+        scratch: &'a mut [f32],
+    ) -> Result<Vec<&'a [f32]>, Error> {
+        if range.is_empty() {
+            return Ok(vec![&[]; rows.len()]);
+        }
+        let each = scratch.chunks_exact_mut(range.len()).zip(rows);
+        each.map(|(scratch, &row)| self.read(row, range.clone(), scratch)).collect()
+    }
 }
 
 /// Updates that lie in memory.
@@ -84,6 +103,16 @@ impl Updates for Chosen<'_> {
     fn read<'a>(&'a self, update: usize, range: Range<usize>, scratch: &'a mut [f32]) -> Result<&'a [f32], Error> {
         self.updates.read(self.rows[update], range, scratch)
     }
+
+    fn read_some<'a>(
+        &'a self,
+        rows: &[usize],
+        range: Range<usize>,
+        scratch: &'a mut [f32],
+    ) -> Result<Vec<&'a [f32]>, Error> {
+        let rows: Vec<usize> = rows.iter().map(|&row| self.rows[row]).collect();
+        self.updates.read_some(&rows, range, scratch)
+    }
 }
 
 /// A range of the coordinates of all updates: aggregate window by window what is too large for memory.
@@ -98,6 +127,11 @@ impl<'a> Window<'a> {
         assert!(range.start <= range.end && range.end <= updates.coordinates(), "a window beyond the updates");
         Self { updates, range }
     }
+
+    /// A range of the window as one of the updates.
+    fn beyond(&self, range: Range<usize>) -> Range<usize> {
+        self.range.start + range.start..self.range.start + range.end
+    }
 }
 
 impl Updates for Window<'_> {
@@ -110,8 +144,16 @@ impl Updates for Window<'_> {
     }
 
     fn read<'a>(&'a self, update: usize, range: Range<usize>, scratch: &'a mut [f32]) -> Result<&'a [f32], Error> {
-        let start = self.range.start;
-        self.updates.read(update, start + range.start..start + range.end, scratch)
+        self.updates.read(update, self.beyond(range), scratch)
+    }
+
+    fn read_some<'a>(
+        &'a self,
+        rows: &[usize],
+        range: Range<usize>,
+        scratch: &'a mut [f32],
+    ) -> Result<Vec<&'a [f32]>, Error> {
+        self.updates.read_some(rows, self.beyond(range), scratch)
     }
 }
 
@@ -119,18 +161,19 @@ impl Updates for Window<'_> {
 #[derive(Clone, Copy)]
 pub struct Difference<'a> {
     updates: &'a dyn Updates,
-    base: &'a [f32],
+    base: &'a dyn Updates,
 }
 
 impl<'a> Difference<'a> {
+    /// `base` is one model.
+    ///
     /// # Errors
     ///
     /// [`Error::UpdateLength`] of the first update if it is not as long as the model.
-    pub fn new(base: &'a [f32], updates: &'a dyn Updates) -> Result<Self, Error> {
-        if base.len() == updates.coordinates() {
-            return Ok(Self { updates, base });
-        }
-        Err(Error::UpdateLength { update: 0, len: updates.coordinates(), expected: base.len() })
+    pub fn new(base: &'a dyn Updates, updates: &'a dyn Updates) -> Result<Self, Error> {
+        assert_eq!(base.count(), 1, "one model");
+        check_length(updates, base.coordinates(), 0)?;
+        Ok(Self { updates, base })
     }
 }
 
@@ -140,16 +183,79 @@ impl Updates for Difference<'_> {
     }
 
     fn coordinates(&self) -> usize {
-        self.base.len()
+        self.updates.coordinates()
     }
 
     fn read<'a>(&'a self, update: usize, range: Range<usize>, scratch: &'a mut [f32]) -> Result<&'a [f32], Error> {
         let mut decoded = vec![0.0; range.len()];
+        let mut model = vec![0.0; range.len()];
         let values = self.updates.read(update, range.clone(), &mut decoded)?;
-        for ((difference, base), value) in scratch.iter_mut().zip(&self.base[range]).zip(values) {
+        let base = self.base.read(0, range, &mut model)?;
+        for ((difference, base), value) in scratch.iter_mut().zip(base).zip(values) {
             *difference = base - value;
         }
         Ok(scratch)
+    }
+}
+
+/// Updates, and after them others: for rules that hold updates against one of the server's own.
+#[derive(Clone, Copy)]
+pub struct Joined<'a> {
+    first: &'a dyn Updates,
+    others: &'a dyn Updates,
+}
+
+impl<'a> Joined<'a> {
+    /// # Errors
+    ///
+    /// [`Error::UpdateLength`] of the first of the others if it is not as long as those before.
+    pub fn new(first: &'a dyn Updates, others: &'a dyn Updates) -> Result<Self, Error> {
+        check_length(others, first.coordinates(), first.count())?;
+        Ok(Self { first, others })
+    }
+}
+
+impl Updates for Joined<'_> {
+    fn count(&self) -> usize {
+        self.first.count() + self.others.count()
+    }
+
+    fn coordinates(&self) -> usize {
+        self.first.coordinates()
+    }
+
+    fn read<'a>(&'a self, update: usize, range: Range<usize>, scratch: &'a mut [f32]) -> Result<&'a [f32], Error> {
+        match update.checked_sub(self.first.count()) {
+            None => self.first.read(update, range, scratch),
+            Some(other) => self.others.read(other, range, scratch),
+        }
+    }
+}
+
+/// One update of so many zeros.
+#[derive(Clone, Copy, Debug)]
+pub struct Zeros(pub usize);
+
+impl Updates for Zeros {
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn coordinates(&self) -> usize {
+        self.0
+    }
+
+    fn read<'a>(&'a self, _: usize, _: Range<usize>, scratch: &'a mut [f32]) -> Result<&'a [f32], Error> {
+        scratch.fill(0.0);
+        Ok(scratch)
+    }
+}
+
+/// `update` is what the first of them is called.
+fn check_length(updates: &dyn Updates, expected: usize, update: usize) -> Result<(), Error> {
+    match updates.coordinates() {
+        len if len == expected => Ok(()),
+        len => Err(Error::UpdateLength { update, len, expected }),
     }
 }
 

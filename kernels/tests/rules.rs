@@ -46,7 +46,7 @@ fn near(name: &str, result: &[f32], expected: &[f64], tolerance: f64) {
     }
 }
 
-fn rule(name: &str) -> Rule {
+fn rule(name: &str) -> Work {
     RULES.iter().find(|(known, _)| *known == name).expect("a rule of that name").1
 }
 

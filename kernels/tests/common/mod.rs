@@ -3,9 +3,9 @@
 use mercato_kernels::*;
 
 /// A rule with the least demanding parameters that the number of updates admits.
-pub type Rule = fn(&dyn Updates, &mut [f32], &Plan) -> Result<(), Error>;
+pub type Work = fn(&dyn Updates, &mut [f32], &Plan) -> Result<(), Error>;
 
-pub const RULES: [(&str, Rule); 15] = [
+pub const RULES: [(&str, Work); 15] = [
     ("weighted mean", |updates, out, plan| weighted_mean(updates, &weights(updates.count()), out, plan)),
     ("median", |updates, out, plan| median(updates, out, plan)),
     ("trimmed mean", |updates, out, plan| trimmed_mean(updates, (updates.count() - 1) / 3, out, plan)),
@@ -65,7 +65,7 @@ pub fn weights(n: usize) -> Vec<f32> {
     (0..n).map(|update| 1.0 + (update % 5) as f32).collect()
 }
 
-pub fn run(rule: Rule, updates: &[Vec<f32>], plan: &Plan) -> Result<Vec<f32>, Error> {
+pub fn run(rule: Work, updates: &[Vec<f32>], plan: &Plan) -> Result<Vec<f32>, Error> {
     let mut out = vec![f32::NAN; updates[0].len()];
     rule(&Dense::new(&borrow(updates))?, &mut out, plan)?;
     Ok(out)

@@ -14,25 +14,54 @@ use super::krum::{least, scores};
 use crate::updates::{Chosen, blame};
 use crate::{Error, Gram, Plan, Updates};
 
+/// Which updates are selected, and how many of their values are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selection {
+    /// Of everyone, in the order of the updates.
+    pub rows: Vec<usize>,
+    kept: usize,
+    /// Krum's.
+    pub scores: Vec<f64>,
+}
+
+impl Selection {
+    /// # Errors
+    ///
+    /// [`Error::TooManyFaulty`] unless `n >= 4f + 3`.
+    pub fn new(gram: &Gram, f: usize) -> Result<Self, Error> {
+        let n = gram.count();
+        if n < 3 || (n - 3) / 4 < f {
+            return Err(Error::TooManyFaulty { rule: "bulyan", needs: "n >= 4f + 3", n, f });
+        }
+        let scores = scores(gram, f);
+        Ok(Self { rows: least(&scores, n - 2 * f), kept: n - 4 * f, scores })
+    }
+
+    /// Writes the aggregate to `out`. Reads the selected updates.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WeightCount`] if the selection is among another number of updates; [`Error::OutputLength`],
+    /// [`Error::Unreadable`], [`Error::NotFinite`].
+    pub fn apply(&self, updates: &dyn Updates, out: &mut [f32], plan: &Plan) -> Result<(), Error> {
+        if self.scores.len() != updates.count() {
+            return Err(Error::WeightCount { weights: self.scores.len(), updates: updates.count() });
+        }
+        let selected = Chosen::new(updates, &self.rows)?;
+        if plan.over_tiles(&selected, [out], |rows, [out]| cpu::nearest_mean(plan.isa, rows, self.kept, out))? {
+            return Ok(());
+        }
+        Err(blame(updates, out))
+    }
+}
+
 /// Writes the aggregate to `out` and returns Krum's scores. `gram` is that of `updates`. Reads the selected updates.
 ///
 /// # Errors
 ///
-/// [`Error::TooManyFaulty`] unless `n >= 4f + 3`; [`Error::WeightCount`] if the matrix is that of another number of
-/// updates; [`Error::OutputLength`], [`Error::Unreadable`], [`Error::NotFinite`].
+/// Those of [`Selection`].
 pub fn bulyan(updates: &dyn Updates, gram: &Gram, f: usize, out: &mut [f32], plan: &Plan) -> Result<Vec<f64>, Error> {
-    let n = updates.count();
-    if gram.count() != n {
-        return Err(Error::WeightCount { weights: gram.count(), updates: n });
-    }
-    if n < 3 || (n - 3) / 4 < f {
-        return Err(Error::TooManyFaulty { rule: "bulyan", needs: "n >= 4f + 3", n, f });
-    }
-    let scores = scores(gram, f);
-    let rows = least(&scores, n - 2 * f);
-    let selected = Chosen::new(updates, &rows)?;
-    if plan.over_tiles(&selected, [out], |rows, [out]| cpu::nearest_mean(plan.isa, rows, n - 4 * f, out))? {
-        return Ok(scores);
-    }
-    Err(blame(updates, out))
+    let selection = Selection::new(gram, f)?;
+    selection.apply(updates, out, plan)?;
+    Ok(selection.scores)
 }

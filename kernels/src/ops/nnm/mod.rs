@@ -23,7 +23,15 @@ impl Mixing {
     ///
     /// [`Error::TooManyFaulty`] unless `f < n`.
     pub fn new(gram: &Gram, f: usize) -> Result<Self, Error> {
-        let n = gram.count();
+        Self::among(gram, gram.count(), f)
+    }
+
+    /// Only the first `n` are mixed, with each other; those after them, which are the server's own, stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooManyFaulty`] unless `f < n`.
+    pub fn among(gram: &Gram, n: usize, f: usize) -> Result<Self, Error> {
         if f >= n {
             return Err(Error::TooManyFaulty { rule: "nnm", needs: "n > f", n, f });
         }
@@ -31,15 +39,14 @@ impl Mixing {
             let distances: Vec<f64> = (0..n).map(|k| if k == i { -1.0 } else { gram.distance_squared(i, k) }).collect();
             least(&distances, n - f)
         };
-        Ok(Self { neighbours: (0..n).map(nearest).collect() })
+        Ok(Self { neighbours: (0..n).map(nearest).chain((n..gram.count()).map(|own| vec![own])).collect() })
     }
 
     /// The Gram matrix of the mixed updates, in `f64`.
     pub fn gram(&self, gram: &Gram) -> Gram {
-        let share = 1.0 / self.neighbours[0].len() as f64;
         let row = |neighbours: &Vec<usize>| {
             let mut row = vec![0.0; self.neighbours.len()];
-            neighbours.iter().for_each(|&k| row[k] = share);
+            neighbours.iter().for_each(|&k| row[k] = 1.0 / neighbours.len() as f64);
             row
         };
         gram.combined(&self.neighbours.iter().map(row).collect::<Vec<_>>())
@@ -54,6 +61,11 @@ impl Mixing {
             }
         }
         Combination { coefficients: coefficients.iter().map(|&c| c as f32).collect(), scores: mixed.scores.clone() }
+    }
+
+    /// Whether `update` is in what becomes of `row`.
+    pub fn mixes(&self, row: usize, update: usize) -> bool {
+        self.neighbours[row].contains(&update)
     }
 
     /// The mixed updates themselves.
@@ -80,17 +92,33 @@ impl Updates for Mixed<'_> {
         self.updates.coordinates()
     }
 
-    /// What is not finite comes out as such, and the caller notices.
     fn read<'a>(&'a self, update: usize, range: Range<usize>, scratch: &'a mut [f32]) -> Result<&'a [f32], Error> {
-        let neighbours = &self.mixing.neighbours[update];
-        let mut decoded = vec![0.0; neighbours.len() * range.len()];
-        let rows = neighbours
-            .iter()
-            .zip(decoded.chunks_exact_mut(range.len().max(1)))
-            .map(|(&k, decoded)| self.updates.read(k, range.clone(), decoded))
-            .collect::<Result<Vec<_>, Error>>()?;
-        let everyone: Vec<usize> = (0..rows.len()).collect();
-        cpu::weighted_sum(self.isa, &rows, &mean_of(&everyone, rows.len()), scratch);
-        Ok(scratch)
+        self.read_some(&[update], range, scratch).map(|rows| rows[0])
+    }
+
+    /// Whoever is a neighbour of several is read once. What is not finite comes out as such, and the caller notices.
+    fn read_some<'a>(
+        &'a self,
+        rows: &[usize],
+        range: Range<usize>,
+        scratch: &'a mut [f32],
+    ) -> Result<Vec<&'a [f32]>, Error> {
+        let len = range.len();
+        if len == 0 {
+            return Ok(vec![&[]; rows.len()]);
+        }
+        let mut needed: Vec<usize> = rows.iter().flat_map(|&row| &self.mixing.neighbours[row]).copied().collect();
+        needed.sort_unstable();
+        needed.dedup();
+        let mut decoded = vec![0.0; needed.len() * len];
+        let read = self.updates.read_some(&needed, range, &mut decoded)?;
+        let mut of: Vec<&[f32]> = vec![&[]; self.updates.count()];
+        needed.iter().zip(read).for_each(|(&row, values)| of[row] = values);
+        for (&row, mixed) in rows.iter().zip(scratch.chunks_exact_mut(len)) {
+            let near: Vec<&[f32]> = self.mixing.neighbours[row].iter().map(|&k| of[k]).collect();
+            let everyone: Vec<usize> = (0..near.len()).collect();
+            cpu::weighted_sum(self.isa, &near, &mean_of(&everyone, near.len()), mixed);
+        }
+        Ok(scratch.chunks_exact(len).take(rows.len()).collect())
     }
 }
