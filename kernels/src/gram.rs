@@ -93,6 +93,12 @@ impl Gram {
         self.n
     }
 
+    /// That of the first `n` updates alone.
+    pub fn leading(&self, n: usize) -> Self {
+        assert!(n <= self.n, "updates beyond the last");
+        Self { n, products: (0..n).flat_map(|i| &self.products[i * self.n..][..n]).copied().collect() }
+    }
+
     /// `⟨x_i, x_k⟩`.
     pub fn product(&self, i: usize, k: usize) -> f64 {
         self.products[i * self.n + k]

@@ -128,6 +128,11 @@ impl Rule {
         self.nnm || self.aggregator.takes_f()
     }
 
+    /// Whether it reads the updates once before it writes anything.
+    pub fn looks_first(&self) -> bool {
+        self.nnm || !matches!(self.aggregator, Mean | Median | TrimmedMean)
+    }
+
     /// Looks at the updates as far as the rule needs to before it writes anything: not at all, or once, for their Gram
     /// matrix. Where the aggregator [has its own](Aggregator::has_own), that is the last of them.
     ///
@@ -140,8 +145,7 @@ impl Rule {
         }
         let missing = Error::Parameter { name: "f", must: "given: how many updates may be faulty" };
         let f = if self.takes_f() { parameters.f.ok_or(missing)? } else { 0 };
-        let needs_gram = self.nnm || !matches!(self.aggregator, Mean | Median | TrimmedMean);
-        let gram = needs_gram.then(|| Gram::of(updates, plan)).transpose()?;
+        let gram = self.looks_first().then(|| Gram::of(updates, plan)).transpose()?;
         let n = updates.count() - usize::from(self.aggregator.has_own());
         let mixing = gram.as_ref().filter(|_| self.nnm).map(|gram| Mixing::among(gram, n, f)).transpose()?;
         let mixed = mixing.as_ref().zip(gram.as_ref()).map(|(mixing, gram)| mixing.gram(gram));

@@ -254,7 +254,7 @@ fn what_is_not_understood_is_refused() {
     let complaint = |set: &str| world.run(&["info", "--set", set]).fails(1);
     assert!(complaint("relay.prot=1").contains("unknown field `prot`"), "{}", complaint("relay.prot=1"));
     assert!(complaint("relay.port=many").contains("relay.port"), "{}", complaint("relay.port=many"));
-    assert!(world.run(&["demo"]).fails(1).contains("demo and bench read no configuration"));
+    assert!(world.run(&["demo"]).fails(1).contains("reads no configuration"));
     let missing = world.run(&["info", "--config", "nowhere.toml"]).fails(1);
     assert!(missing.starts_with("mercato: reading nowhere.toml: No such file"), "{missing}");
     let empty = world.run(&["export"]).fails(1);

@@ -3,6 +3,7 @@
 //! Verbs that only read open the store as a secondary, so they work beside a running relay and without one alike
 //! (`storage`). Verbs that write go through the relay where one runs, else straight to the store (`writing`).
 
+mod aggregate;
 mod audit;
 mod backup;
 mod bench;
@@ -105,6 +106,8 @@ enum Verb {
     Job(With<job::JobArgs>),
     /// Play the tape of a relay, and hold its leases against what comes out.
     Audit(With<audit::AuditArgs>),
+    /// Make one model update of many, by a rule that faulty ones cannot move far.
+    Aggregate(aggregate::AggregateArgs),
     /// Show the public key that the relay signs with.
     Keys(With<keys::KeysArgs>),
     /// Show what is stored, and whether a relay runs.
@@ -211,9 +214,9 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     let before = arguments.source;
-    if let Verb::Demo(_) | Verb::Bench(_) = arguments.verb {
-        // They have relays of their own: better refused than not heeded.
-        ensure!(before.is_empty(), "demo and bench read no configuration: leave out what stands before the verb");
+    if let Verb::Demo(_) | Verb::Bench(_) | Verb::Aggregate(_) = arguments.verb {
+        // They have relays of their own, or none: better refused than not heeded.
+        ensure!(before.is_empty(), "this verb reads no configuration: leave out what stands before it");
     }
     let config = |behind| before.clone().join(behind).load();
     match arguments.verb {
@@ -235,6 +238,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Jobs(with) => jobs::run(&config(with.source)?, &with.args),
         Verb::Job(with) => job::run(&config(with.source)?, &with.args),
         Verb::Audit(with) => audit::run(&config(with.source)?, &with.args),
+        Verb::Aggregate(args) => aggregate::run(&args),
         Verb::Keys(with) => keys::run(&config(with.source)?, &with.args),
         Verb::Info(with) => info::run(&config(with.source)?),
         Verb::Monitor(with) => monitor::run(&config(with.source)?, &with.args),
