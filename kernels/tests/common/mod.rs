@@ -1,5 +1,7 @@
 //! What the tests of rules share: every rule under one signature, and updates to try them with.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use mercato_kernels::*;
 
 /// A rule with the least demanding parameters that the number of updates admits.

@@ -88,7 +88,9 @@ impl Report {
     /// For people.
     pub fn table(&self) -> Vec<String> {
         let used = self.updates.iter().filter(|row| matches!(row.fate, Fate::Aggregated { used: true, .. })).count();
-        let f = self.f.map_or(String::new(), |f| format!(", f = {f}"));
+        let out = self.updates.iter().filter(|row| matches!(row.fate, Fate::LeftOut { .. })).count();
+        let beside = if out == 0 { String::new() } else { format!(" beside {out} left out") };
+        let f = self.f.map_or(String::new(), |f| format!(", f = {f}{beside}"));
         let (rule, all, coordinates) = (&self.rule, self.updates.len(), self.coordinates);
         let mut lines = vec![format!("{rule} of {all} updates with {coordinates} parameters{f}: {used} used")];
         let file = |row: &Row| row.file.display().to_string();
@@ -103,7 +105,7 @@ impl Report {
                         Some(share) => format!("{share:.6}"),
                         None => "varies".to_owned(),
                     };
-                    let number = |number: &Option<f64>| number.map_or("-".to_owned(), |number| format!("{number:.6e}"));
+                    let number = |number: &Option<f64>| number.map_or("-".to_owned(), shown);
                     let line =
                         format!("{share:>9}  {:>12}  {:>12}  {}", number(score), number(norm), findings.join("; "));
                     line.trim_end().to_owned()
@@ -116,6 +118,11 @@ impl Report {
         }
         lines
     }
+}
+
+/// In the width of a column; the JSON has it whole.
+fn shown(number: f64) -> String {
+    if number == 0.0 || (1e-3..1e7).contains(&number.abs()) { format!("{number:.3}") } else { format!("{number:.3e}") }
 }
 
 fn in_words(finding: &Finding, name: &dyn Fn(usize) -> String) -> String {
