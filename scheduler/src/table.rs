@@ -4,7 +4,7 @@
 //! all rows gets them sorted, which takes its time and is for checkpoints, checks and restarts. Ids are hashes and public keys, so
 //! their first eight bytes are the hash. Who makes ids that share a bucket on purpose makes look-ups slower, as far as the tables' bounds go.
 
-use std::collections::hash_map;
+use std::collections::{BTreeMap, hash_map};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Index;
@@ -67,6 +67,22 @@ impl<K: Copy + Ord + Hash, V> Table<K, V> {
     /// As [`Table::iter`], the rows alone.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, row)| row)
+    }
+
+    /// How many rows there are of each sort, in one pass: the order of the rows cannot show in it.
+    pub fn tally<S: Ord>(&self, sort: impl Fn(&V) -> Option<S>) -> BTreeMap<S, usize> {
+        let mut counts = BTreeMap::new();
+        for sort in self.rows.values().filter_map(|row| sort(row)) {
+            *counts.entry(sort).or_default() += 1;
+        }
+        counts
+    }
+
+    /// The ids of some rows, in their order. Only these are sorted.
+    pub fn ids_of(&self, is_meant: impl Fn(&V) -> bool) -> Vec<K> {
+        let mut ids: Vec<K> = self.rows.iter().filter(|(_, row)| is_meant(row)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     pub(crate) fn get_mut(&mut self, id: &K) -> Option<&mut V> {
@@ -182,7 +198,6 @@ mod tests {
     use crate::id::JobId;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     proptest! {
         #[test]
@@ -202,6 +217,9 @@ mod tests {
             }
             prop_assert!(table.iter().eq(twin.iter()));
             prop_assert!(table.keys().eq(twin.keys()) && table.values().eq(twin.values()));
+            let odd: Vec<JobId> = twin.iter().filter(|(_, row)| **row % 2 == 1).map(|(id, _)| *id).collect();
+            let counted = table.tally(|row| Some(row % 2)).get(&1).copied().unwrap_or(0);
+            prop_assert_eq!((table.ids_of(|row| row % 2 == 1), counted), (odd.clone(), odd.len()));
             let mut anew = Table::default();
             twin.iter().rev().for_each(|(id, row)| *anew.get_or_insert_with(*id, || 0) = *row);
             prop_assert_eq!(format!("{anew:?}"), format!("{table:?}"));

@@ -156,9 +156,7 @@ impl Market {
     /// NIP-62: what its author has asked for or offered up to then ends as if it were deleted.
     fn take_vanishing(&mut self, now: Moment, event: &Event, output: &mut Output) {
         let by = customer_id(&event.pubkey);
-        let jobs = self.scheduler.state().jobs().values();
-        let open: Vec<_> = jobs.filter(|job| job.customer == by && job.is_open()).map(|job| job.id).collect();
-        for job in open {
+        for job in self.scheduler.state().jobs().ids_of(|job| job.customer == by && job.is_open()) {
             self.step_surely(now, Input::Cancel { job, by }, output);
         }
         if self.catalogue.delete_up_to(&event.pubkey, event.created_at) {

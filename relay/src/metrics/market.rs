@@ -1,7 +1,5 @@
 //! What is counted of the market.
 
-use std::collections::HashMap;
-
 use mercato_scheduler::{End, Fact, Presence, State, Status};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -80,15 +78,12 @@ impl MarketMeters {
 
     /// Counts who is there, and the open jobs by their state.
     pub fn census(&self, state: &State) {
-        let online = state.providers().values().filter(|provider| provider.presence == Presence::Online).count();
+        let online = state.providers().tally(|provider| Some(provider.presence == Presence::Online));
         self.providers.set(state.providers().len() as i64);
-        self.providers_online.set(online as i64);
-        let mut counts: HashMap<usize, i64> = HashMap::new();
-        for place in state.jobs().values().filter_map(|job| place(job.status())) {
-            *counts.entry(place).or_default() += 1;
-        }
+        self.providers_online.set(online.get(&true).copied().unwrap_or(0) as i64);
+        let counts = state.jobs().tally(|job| place(job.status()));
         for place in 0..STATES.len() {
-            self.jobs.at(place).set(counts.get(&place).copied().unwrap_or(0));
+            self.jobs.at(place).set(counts.get(&place).copied().unwrap_or(0) as i64);
         }
     }
 }
