@@ -18,6 +18,9 @@
 //! c_i   = lr_i / Σ lr
 //! ```
 //!
+//! Weights by the greatest similarity are what the authors' published code computes
+//! (github.com/SanaAwan5/CONTRA2020, after FoolsGold's); there are implementations that take `1 - τ_i` instead.
+//!
 //! The logarithm is computed here from `+ - * /`, as that of a library differs from machine to machine.
 
 use super::weighted_sum::Combination;
