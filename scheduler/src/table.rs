@@ -72,7 +72,7 @@ impl<K: Copy + Ord + Hash, V> Table<K, V> {
     /// How many rows there are of each sort, in one pass: the order of the rows cannot show in it.
     pub fn tally<S: Ord>(&self, sort: impl Fn(&V) -> Option<S>) -> BTreeMap<S, usize> {
         let mut counts = BTreeMap::new();
-        for sort in self.rows.values().filter_map(|row| sort(row)) {
+        for sort in self.rows.iter().flatten().filter_map(|row| sort(row)) {
             *counts.entry(sort).or_default() += 1;
         }
         counts
@@ -80,7 +80,12 @@ impl<K: Copy + Ord + Hash, V> Table<K, V> {
 
     /// The ids of some rows, in their order. Only these are sorted.
     pub fn ids_of(&self, is_meant: impl Fn(&V) -> bool) -> Vec<K> {
-        let mut ids: Vec<K> = self.rows.iter().filter(|(_, row)| is_meant(row)).map(|(id, _)| *id).collect();
+        let mut ids: Vec<K> = self
+            .places
+            .iter()
+            .filter(|(_, place)| self.at(**place).is_some_and(&is_meant))
+            .map(|(id, _)| *id)
+            .collect();
         ids.sort_unstable();
         ids
     }
