@@ -214,7 +214,7 @@ fn write(
             (_, _) => output.write(&aggregate)?,
         }
     }
-    let written = [Some(output), momentum].into_iter().flatten().map(|writer| Ok(writer.finish()?.close()?));
+    let written = [Some(output), momentum].into_iter().flatten().map(|writer| writer.finish()?.close());
     let written: anyhow::Result<Vec<sink::Closed>> = written.collect();
     written?.into_iter().map(sink::Closed::name).collect()
 }

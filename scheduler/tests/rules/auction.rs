@@ -24,9 +24,9 @@ fn bid(bench: &mut Bench, by: u8, amount_msat: u64, id: u8) -> Result<Vec<Effect
 
 /// Leases announced, with what is agreed.
 fn agreed(effects: &[Effect]) -> Vec<(u8, Option<u64>)> {
-    let of = |effect: &Effect| match effect {
-        Effect::AnnounceLease { provider, agreed_msat, .. } => Some((provider.0[0], *agreed_msat)),
-        _ => None,
+    let of = |effect: &Effect| {
+        let Effect::AnnounceLease { provider, agreed_msat, .. } = effect else { return None };
+        Some((provider.0[0], *agreed_msat))
     };
     effects.iter().filter_map(of).collect()
 }

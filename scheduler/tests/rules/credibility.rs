@@ -37,7 +37,8 @@ fn winners(results: &[(u8, u32)], of: u32) -> Vec<usize> {
 #[test]
 fn a_quorum_needs_enough_results_enough_worth_and_more_of_it_than_any_other_group() {
     const NEW: u32 = NEWCOMER_LOW;
-    let cases: &[(&str, &[(u8, u32)], u32, &[usize])] = &[
+    type Case<'a> = (&'a str, &'a [(u8, u32)], u32, &'a [usize]);
+    let cases: &[Case] = &[
         ("newcomers count alike", &[(1, NEW), (2, NEW), (1, NEW)], 2, &[0, 2]),
         ("a lie each is no group", &[(1, NEW), (2, NEW), (3, NEW), (1, NEW)], 2, &[0, 3]),
         ("three unknown against one known", &[(1, NEW), (1, NEW), (1, NEW), (2, 957)], 2, &[]),

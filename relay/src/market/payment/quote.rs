@@ -19,7 +19,7 @@ pub fn read(tags: &Tags) -> Result<Option<u64>, Malformed> {
 }
 
 /// The text of the invoice that the `amount` tag names.
-pub fn bolt11<'a>(tags: &'a Tags) -> Option<&'a str> {
+pub fn bolt11(tags: &Tags) -> Option<&str> {
     tags.named("amount").next()?.get(1).map(String::as_str)
 }
 
