@@ -31,7 +31,9 @@ impl Address {
         let text = text.trim();
         let (name, host) = text.split_once('@')?;
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
-        if name.is_empty() || text.len() > LENGTH_MAX || !name.bytes().all(is_letter) {
+        // A path of its own would make it an address of something else.
+        let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte));
+        if name.is_empty() || text.len() > LENGTH_MAX || !name.bytes().all(is_letter) || !is_host {
             return None;
         }
         Self::read(&format!("https://{host}/.well-known/lnurlp/{}", name.to_ascii_lowercase()))
@@ -101,6 +103,8 @@ mod tests {
             r#"{"lud16":"a b@pay.example"}"#,
             r#"{"lud16":"a/../b@pay.example"}"#,
             r#"{"lud16":"ann@a@b"}"#,
+            r#"{"lud16":"ann@pay.example/secret?"}"#,
+            r#"{"lud16":"ann@pay.example#"}"#,
             r#"{"lud06":"lnurl1"}"#,
             r#"{"lud06":"https://x"}"#,
         ] {
