@@ -384,7 +384,7 @@ async fn replicas_do_not_see_each_others_results_until_a_quorum_decides() -> any
     let second = two.deliver(&lease_two).await?;
     let end = customer.told("success").await?;
     assert_eq!(end.value("result"), Some(&*first));
-    assert_eq!(end.named("verdict").filter(|verdict| verdict.last().is_some_and(|word| word == "pass")).count(), 2);
+    assert_eq!(end.named("verdict").filter(|verdict| verdict.iter().any(|word| word == "pass")).count(), 2);
     for client in [&mut stranger, &mut two.client] {
         let mut live = [client.live("results").await?.id, client.live("results").await?.id];
         live.sort_unstable();
