@@ -125,6 +125,7 @@ fn leases() -> Vec<Lease> {
         grace_until_ms: Some(6),
         straggles_at_ms: Some(7),
         phase,
+        accepted_ms: Some(8),
     };
     phases.map(lease).into()
 }
@@ -146,6 +147,7 @@ fn submissions() -> Vec<Submission> {
         low: 120,
         answer,
         verdict,
+        accepted_ms: Some(2),
     };
     answers().into_iter().zip(verdicts).map(submission).collect()
 }
@@ -246,7 +248,7 @@ fn facts() -> Vec<Fact> {
         Fact::Straggled { job: JOB, lease: 3 },
         Fact::Rested { job: JOB, until_ms: 3 },
         Fact::Woke { job: JOB },
-        Fact::RunsRestored { kind: 5050, histogram: quantile::Histogram::default() },
+        Fact::RunsRestored { kind: 5050, pace: quantile::Pace::default() },
         Fact::Listened { provider, kinds: vec![5050, 5999], slots: 1 },
         Fact::Waited { job: JOB, open_at_ms: 1 },
         Fact::Opened { job: JOB },

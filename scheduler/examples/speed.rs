@@ -1,7 +1,7 @@
 //! How fast the scheduler is on one core, without signatures, sockets and disk: `cargo run --release -p mercato-scheduler --example speed`.
 //!
 //! Times are those of this thread on its processor, where Linux tells them, so that a busy machine shows less; else of the clock.
-//! `speed matching lifecycles leases recovery` runs some of the parts only. A number among them says how many lifecycles:
+//! `speed matching lifecycles leases recovery queue` runs some of the parts only. A number among them says how many lifecycles:
 //! `valgrind --tool=callgrind target/release/examples/speed lifecycles 10000` counts their instructions, the same in every run.
 
 use mercato_scheduler::*;
@@ -16,8 +16,13 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let (numbers, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|word| word.parse::<u64>().is_ok());
     let jobs = numbers.first().and_then(|word| word.parse().ok()).unwrap_or(400_000);
-    let parts: [(&str, fn(u64)); 4] =
-        [("matching", matching), ("lifecycles", lifecycles), ("leases", leases), ("recovery", recovery)];
+    let parts: [(&str, fn(u64)); 5] = [
+        ("matching", matching),
+        ("lifecycles", lifecycles),
+        ("leases", leases),
+        ("recovery", recovery),
+        ("queue", queue),
+    ];
     for (name, part) in parts {
         if wanted.is_empty() || wanted.iter().any(|one| one == name) {
             part(jobs);
@@ -77,6 +82,36 @@ fn recovery(_: u64) {
     }
 }
 
+/// 10,000 queued jobs whose conditions nobody meets, though thousands of providers meet each of them, while providers come and go.
+fn queue(_: u64) {
+    const PROVIDERS: u64 = 100_000;
+    let mut world = World::new(PROVIDERS, 4);
+    let taken = Rate::of(10_000, || {
+        // Nobody in the upper half of the memory is in such a zone with such a disk: see `advert`.
+        world.request(10_000, |n| Request {
+            require: vec![at_least("ram_gb", 32 + (n % 16).cast_signed()), is("disk", 0)],
+            ..Request::new(KIND)
+        });
+    });
+    let mut served = 0;
+    for (name, at_a_time) in [("one by one", 1_u64), ("a hundred at once", 100)] {
+        let rate = Rate::of(1_000, || {
+            for n in 0..1_000 / at_a_time {
+                let provider = |m: u64| ProviderId(id(1, (n * at_a_time + m) * 97 % PROVIDERS));
+                (0..at_a_time).for_each(|m| drop(world.step(Input::Offline { provider: provider(m) })));
+                for m in 0..at_a_time {
+                    served += world.step(Input::Online { provider: provider(m) }).effects.len();
+                }
+                while !world.scheduler.is_settled() {
+                    served += world.step(Input::Tick).effects.len();
+                }
+            }
+        });
+        println!("providers that go and come, {name}, beside 10,000 jobs that nobody can take: {rate}");
+    }
+    println!("such a job comes: {taken}; {served} were served");
+}
+
 fn config() -> Config {
     Config {
         jobs_max: 2_000_000,
@@ -99,7 +134,8 @@ impl World {
         let mut world = Self { scheduler: Scheduler::new(config()), now_ms: 0, next: 0, journal: None };
         for n in 0..providers {
             let provider = ProviderId(id(1, n));
-            let caps = vec![number("ram_gb", n % 64), number("zone", n / 64 % 4)];
+            // The disks of half of them are of sort 0, and none of these has much memory.
+            let caps = vec![number("ram_gb", n % 64), number("zone", n / 64 % 4), number("disk", n % 64 / 32)];
             let kinds = vec![Offer { kind: KIND, price_msat: Some(splitmix64(n) % 1_000) }];
             world.step(Input::Advertise {
                 provider,

@@ -34,6 +34,8 @@ pub struct Lease {
     pub straggles_at_ms: Option<u64>,
     /// How far it has come.
     pub phase: Phase,
+    /// How long its holder took to say a first word, once it has.
+    pub accepted_ms: Option<u64>,
 }
 
 /// How far a lease has come.
@@ -72,8 +74,14 @@ impl Lease {
         }
     }
 
+    /// How long its holder took to say a first word, if that is now or was before.
+    pub(crate) fn accepted_in_ms(&self, now_ms: u64) -> u64 {
+        self.accepted_ms.unwrap_or_else(|| now_ms.saturating_sub(self.since_ms))
+    }
+
     /// Moves on to a phase; its clock stands still while it waits for money.
     pub(crate) fn enter(&mut self, phase: Phase, now_ms: u64) {
+        self.accepted_ms = Some(self.accepted_in_ms(now_ms));
         let (was, is) = (self.working_since_ms.is_some(), matches!(phase, Phase::Running { .. }));
         if was && !is {
             self.worked_ms = self.ran_ms(now_ms);

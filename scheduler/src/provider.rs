@@ -2,7 +2,7 @@
 
 use crate::advert::{Advert, Offer};
 use crate::id::{CustomerId, JobId, ProviderId};
-use crate::quantile::Runs;
+use crate::quantile::Paces;
 use crate::reputation::Reputation;
 use crate::validation::Verdict;
 use serde::{Deserialize, Serialize};
@@ -66,8 +66,8 @@ pub struct Provider {
     pub reputation: Reputation,
     /// The first customers whose jobs it did; at most [`ESTABLISHED`].
     pub served: BTreeSet<CustomerId>,
-    /// How long its accepted runs took, by kind.
-    pub runs: Runs,
+    /// How long its accepted results took, by kind.
+    pub paces: Paces,
 }
 
 impl Provider {
@@ -87,7 +87,7 @@ impl Provider {
             settled_msat: 0,
             reputation: Reputation::default(),
             served: BTreeSet::new(),
-            runs: Runs::new(),
+            paces: Paces::new(),
         }
     }
 

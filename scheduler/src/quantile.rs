@@ -1,4 +1,4 @@
-//! How long runs take: histograms in whole numbers, for deadlines that follow what is observed.
+//! How long runs and first words take: histograms in whole numbers, for deadlines that follow what is observed.
 //!
 //! Four buckets an octave, so a quantile is at most a quarter too high and never too low. What is old fades: as soon as a
 //! histogram has [`HALVE_AT`] runs every bucket is halved. Only accepted results count: who times out or lies moves nothing.
@@ -26,8 +26,26 @@ pub struct Histogram {
     buckets: BTreeMap<u8, u32>,
 }
 
-/// Histograms by kind.
-pub type Runs = BTreeMap<u16, Histogram>;
+/// How long those who do jobs of a kind take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// For a run.
+    pub runs: Histogram,
+    /// To say a first word: from the lease to the first sign of work.
+    pub accepts: Histogram,
+}
+
+/// One accepted result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timed {
+    /// How long the run took.
+    pub ran_ms: u64,
+    /// How long it took to say a first word; `None`: nobody knows, it came when its lease was over.
+    pub accepted_ms: Option<u64>,
+}
+
+/// Paces by kind.
+pub type Paces = BTreeMap<u16, Pace>;
 
 impl Histogram {
     /// Counts a run of so many milliseconds.
@@ -58,30 +76,35 @@ impl Histogram {
     }
 }
 
-/// Counts a run of a kind, in a table of at most so many kinds.
-pub(crate) fn note(runs: &mut Runs, kind: u16, ms: u64, kinds_max: usize) {
-    if !runs.contains_key(&kind) && runs.len() >= kinds_max {
-        let fewest = runs.iter().min_by_key(|(kind, histogram)| (histogram.runs(), **kind));
+/// Counts a result of a kind, in a table of at most so many kinds.
+pub(crate) fn note(paces: &mut Paces, kind: u16, timed: Timed, kinds_max: usize) {
+    if !paces.contains_key(&kind) && paces.len() >= kinds_max {
+        let fewest = paces.iter().min_by_key(|(kind, pace)| (pace.runs.runs(), **kind));
         if let Some(fewest) = fewest.map(|(kind, _)| *kind) {
-            runs.remove(&fewest);
+            paces.remove(&fewest);
         }
     }
-    runs.entry(kind).or_default().note(ms);
+    let pace = paces.entry(kind).or_default();
+    pace.runs.note(timed.ran_ms);
+    timed.accepted_ms.into_iter().for_each(|ms| pace.accepts.note(ms));
 }
 
-/// What is expected of a run of this kind: the provider's own percentile, or else the kind's; `None`: too little is known.
-pub(crate) fn expected_ms(state: &State, provider: &Provider, kind: u16, percent: u32) -> Option<u64> {
-    let own = known_ms(&provider.runs, kind, OWN_RUNS_MIN, percent);
-    own.or_else(|| kind_percentile_ms(state, kind, percent))
+/// Which of the histograms of a kind is meant.
+pub(crate) type Which = fn(&Pace) -> &Histogram;
+
+/// What is expected of a provider and a kind: its own percentile, or else the kind's; `None`: too little is known.
+pub(crate) fn expected_ms(state: &State, provider: &Provider, kind: u16, which: Which, percent: u32) -> Option<u64> {
+    let own = known_ms(&provider.paces, kind, which, OWN_RUNS_MIN, percent);
+    own.or_else(|| kind_percentile_ms(state, kind, which, percent))
 }
 
-/// A percentile of everybody's runs of a kind; `None`: too little is known.
-pub(crate) fn kind_percentile_ms(state: &State, kind: u16, percent: u32) -> Option<u64> {
-    known_ms(&state.runs, kind, KIND_RUNS_MIN, percent)
+/// A percentile of everybody's times for a kind; `None`: too little is known.
+pub(crate) fn kind_percentile_ms(state: &State, kind: u16, which: Which, percent: u32) -> Option<u64> {
+    known_ms(&state.paces, kind, which, KIND_RUNS_MIN, percent)
 }
 
-fn known_ms(runs: &Runs, kind: u16, least: u32, percent: u32) -> Option<u64> {
-    runs.get(&kind).filter(|histogram| histogram.runs() >= least)?.percentile_ms(percent)
+fn known_ms(paces: &Paces, kind: u16, which: Which, least: u32, percent: u32) -> Option<u64> {
+    paces.get(&kind).map(which).filter(|histogram| histogram.runs() >= least)?.percentile_ms(percent)
 }
 
 /// The number of a bucket: below 4 the milliseconds themselves, then four for each doubling.
@@ -132,12 +155,12 @@ mod tests {
 
     #[test]
     fn a_full_table_makes_room_and_forgets_the_kind_with_the_fewest_runs() {
-        let mut runs = Runs::new();
+        let (mut paces, timed) = (Paces::new(), Timed { ran_ms: 5, accepted_ms: None });
         for (kind, times) in [(1, 3), (2, 1), (3, 2)] {
-            (0..times).for_each(|_| note(&mut runs, kind, 5, 3));
+            (0..times).for_each(|_| note(&mut paces, kind, timed, 3));
         }
-        note(&mut runs, 4, 5, 3);
-        assert_eq!(runs.keys().copied().collect::<Vec<_>>(), [1, 3, 4]);
+        note(&mut paces, 4, timed, 3);
+        assert_eq!(paces.keys().copied().collect::<Vec<_>>(), [1, 3, 4]);
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use crate::job::{Job, Terms};
 use crate::lease::Reason;
 use crate::money::Receipt;
 use crate::provider::Provider;
-use crate::quantile::Histogram;
+use crate::quantile::Pace;
 use crate::request::Request;
 use crate::validation::{Answer, Verdict};
 use serde::{Deserialize, Serialize};
@@ -249,12 +249,12 @@ pub enum Fact {
         /// Which.
         job: JobId,
     },
-    /// How long runs of a kind take, in a checkpoint.
+    /// How long results of a kind take, in a checkpoint.
     RunsRestored {
         /// The kind.
         kind: u16,
         /// How often they took how long.
-        histogram: Histogram,
+        pace: Pace,
     },
     /// A provider that delivered named its price.
     Quoted {

@@ -119,14 +119,14 @@ impl Scheduler {
         let providers = self.state.providers.values().cloned();
         let jobs = self.state.jobs.values().cloned();
         let queues = self.state.fairness.rows().into_iter();
-        let runs = self.state.runs.iter().map(|(kind, histogram)| (*kind, histogram.clone()));
+        let paces = self.state.paces.iter().map(|(kind, pace)| (*kind, pace.clone()));
         let half_life_ms = self.state.half_life_ms;
         let facts = [Fact::HalfLifeSet { half_life_ms }, counters]
             .into_iter()
             .chain(providers.map(|row| Fact::ProviderRestored(Box::new(row))))
             .chain(self.state.customers.values().cloned().map(|row| Fact::CustomerRestored(Box::new(row))))
             .chain(jobs.map(|job| Fact::JobRestored(Box::new(job))))
-            .chain(runs.map(|(kind, histogram)| Fact::RunsRestored { kind, histogram }))
+            .chain(paces.map(|(kind, pace)| Fact::RunsRestored { kind, pace }))
             .chain(queues.map(|(kind, now, ends)| Fact::QueueRestored { kind, now, ends }));
         facts.map(|fact| Record { at_ms: self.state.now_ms, fact }).collect()
     }

@@ -14,7 +14,7 @@ use crate::job::{Backup, Job, Stage, Standing};
 use crate::lease::{Attempt, Lease, Phase, Reason};
 use crate::money::{Bill, Money};
 use crate::provider::{Presence, Provider};
-use crate::quantile::{KINDS_MAX, OWN_KINDS_MAX, Runs, note};
+use crate::quantile::{KINDS_MAX, OWN_KINDS_MAX, Paces, Timed, note};
 use crate::record::{Fact, Record};
 use crate::reputation::HALF_LIFE_MS;
 use crate::request::Dispatch;
@@ -32,8 +32,8 @@ pub struct State {
     pub(crate) jobs: Table<JobId, Job>,
     pub(crate) providers: Table<ProviderId, Provider>,
     pub(crate) customers: Table<CustomerId, Customer>,
-    /// How long accepted runs took, by kind.
-    pub(crate) runs: Runs,
+    /// How long accepted results took, by kind.
+    pub(crate) paces: Paces,
     /// Whose turn it is in the queues.
     pub(crate) fairness: Fairness,
     pub(crate) index: Index,
@@ -50,7 +50,7 @@ impl Default for State {
             jobs: Table::default(),
             providers: Table::default(),
             customers: Table::default(),
-            runs: Runs::new(),
+            paces: Paces::new(),
             fairness: Fairness::default(),
             index: Index::default(),
             chain: Chain::default(),
@@ -185,7 +185,7 @@ impl State {
             Fact::Straggled { job, lease } => self.straggled(*job, *lease),
             Fact::Rested { job, until_ms } => self.set_rest(*job, Some(*until_ms)),
             Fact::Woke { job } => self.set_rest(*job, None),
-            Fact::RunsRestored { kind, histogram } => match self.runs.insert(*kind, histogram.clone()) {
+            Fact::RunsRestored { kind, pace } => match self.paces.insert(*kind, pace.clone()) {
                 None => Ok(()),
                 Some(_) => Err("the runs of a kind stand twice"),
             },
@@ -396,6 +396,7 @@ impl State {
                 grace_until_ms: None,
                 straggles_at_ms: None,
                 phase,
+                accepted_ms: None,
             });
         })
     }
@@ -513,6 +514,7 @@ impl State {
     ) -> Result<(), Misfit> {
         let job = self.jobs.get(&id).filter(|job| job.is_open()).ok_or("the job is not open")?;
         let at_ms = self.now_ms;
+        let accepted_ms = job.lease_of(provider).map(|lease| lease.accepted_in_ms(at_ms));
         let (lease, attempt, late, ran_ms) = match (job.standing(provider), job.request.dispatch) {
             (Standing::Delivered(_), Dispatch::Leased | Dispatch::Open) => return Err("the provider delivered before"),
             (Standing::Holder(lease), Dispatch::Leased | Dispatch::Open) => {
@@ -531,7 +533,8 @@ impl State {
         self.change_job(id, |job| {
             job.leases.retain(|lease| lease.provider != provider);
             let verdict = None;
-            let submission = Submission { provider, result, lease, attempt, late, at_ms, ran_ms, low, answer, verdict };
+            let submission =
+                Submission { provider, result, lease, attempt, late, at_ms, ran_ms, low, answer, verdict, accepted_ms };
             job.submissions.reserve_exact(1);
             job.submissions.push(submission);
         })
@@ -552,18 +555,19 @@ impl State {
             let Some(submission) = self.jobs.get(&id).and_then(|job| job.submissions.get(place)) else {
                 return Err("a verdict has no result");
             };
-            let Submission { provider, late, ran_ms, .. } = *submission;
+            let Submission { provider, late, ran_ms, accepted_ms, .. } = *submission;
+            let timed = Timed { ran_ms, accepted_ms };
             // In open dispatch nobody knows when the work began.
             let counts = leased && verdict == Verdict::Pass;
             if counts {
-                note(&mut self.runs, kind, ran_ms, KINDS_MAX);
+                note(&mut self.paces, kind, timed, KINDS_MAX);
             }
             // In open dispatch it may be anybody.
             if self.providers.contains_key(&provider) {
                 self.change_provider(provider, |row| {
                     row.judged(verdict, late);
                     if counts {
-                        note(&mut row.runs, kind, ran_ms, OWN_KINDS_MAX);
+                        note(&mut row.paces, kind, timed, OWN_KINDS_MAX);
                     }
                     if compared {
                         row.streak = if verdict == Verdict::Pass { row.streak.saturating_add(1) } else { 0 };

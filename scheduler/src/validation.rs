@@ -74,6 +74,8 @@ pub struct Submission {
     pub answer: Answer,
     /// `None`: not decided, or never to be.
     pub verdict: Option<Verdict>,
+    /// How long it took from the lease to the first word; `None` when it held none any more.
+    pub accepted_ms: Option<u64>,
 }
 
 /// Results that agree.

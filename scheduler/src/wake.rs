@@ -5,18 +5,21 @@
 //! step; kinds take turns, and a walk that is asked for again goes to its end first, so the tail is always reached.
 //!
 //! Nobody who was available before could take the jobs that a walk passes, or they would not be queued. So they are held against the
-//! providers only that became available, and the walk ends when these are taken.
+//! providers only that became available, a few at a time, and the walk ends when these are taken; the others have the next one. So a
+//! provider that comes costs a look at each queued job of its kinds, and a job that nobody takes never costs another look at everybody.
 
 use crate::id::{JobId, ProviderId};
 use crate::job::Place;
 use crate::matching::is_feasible;
 use crate::state::State;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::Bound::{Excluded, Unbounded};
 
-/// Providers that one walk remembers; with more of them it looks for everybody.
+/// Providers for whom one walk looks.
 const FRESH_MAX: usize = 8;
+/// Providers that wait for the next walk; with more of them it looks for everybody.
+const WAITING_MAX: usize = 8_192;
 
 /// Before all places.
 const FRONT: Place = (0, 0);
@@ -34,8 +37,10 @@ struct Walk {
     /// Jobs before this place are done.
     from: Place,
     fresh: Fresh,
-    /// They became available meanwhile: once more from the front.
-    again: Option<Fresh>,
+    /// They became available meanwhile: once more from the front. At most [`WAITING_MAX`].
+    again: BTreeSet<ProviderId>,
+    /// More than that did.
+    again_for_everybody: bool,
 }
 
 /// Jobs and queues to look at.
@@ -58,12 +63,16 @@ pub(crate) struct Look {
 }
 
 impl Fresh {
-    fn add(&mut self, provider: ProviderId) {
+    /// Whether the rest of the walk is for this one, too.
+    fn takes(&mut self, provider: ProviderId) -> bool {
         match self {
-            Fresh::These(these) if these.contains(&provider) => {}
-            Fresh::These(these) if these.len() < FRESH_MAX => these.push(provider),
-            Fresh::These(_) => *self = Fresh::Everybody,
-            Fresh::Everybody => {}
+            Fresh::These(these) if these.contains(&provider) => true,
+            Fresh::These(these) if these.len() < FRESH_MAX => {
+                these.push(provider);
+                true
+            }
+            Fresh::These(_) => false,
+            Fresh::Everybody => true,
         }
     }
 
@@ -92,11 +101,39 @@ impl Fresh {
     }
 }
 
+impl Walk {
+    fn of(fresh: Fresh) -> Self {
+        Self { from: FRONT, fresh, again: BTreeSet::new(), again_for_everybody: false }
+    }
+
+    /// This one became available.
+    fn add(&mut self, provider: ProviderId) {
+        let is_served = self.fresh.takes(provider);
+        if is_served && self.from == FRONT {
+            return;
+        }
+        self.again.insert(provider);
+        if self.again.len() > WAITING_MAX {
+            self.again.clear();
+            self.again_for_everybody = true;
+        }
+    }
+
+    /// The next walk, if there is to be one.
+    fn next(mut self) -> Option<Self> {
+        if self.again_for_everybody {
+            return Some(Self::of(Fresh::Everybody));
+        }
+        let these: Vec<_> = std::iter::from_fn(|| self.again.pop_first()).take(FRESH_MAX).collect();
+        (!these.is_empty()).then(|| Self { again: self.again, ..Self::of(Fresh::These(these)) })
+    }
+}
+
 impl Wakes {
     pub fn everything(state: &State) -> Self {
         let mut wakes = Self::default();
         for kind in state.index.queues.keys() {
-            wakes.walks.insert(*kind, Walk { from: FRONT, fresh: Fresh::Everybody, again: None });
+            wakes.walks.insert(*kind, Walk::of(Fresh::Everybody));
         }
         wakes
     }
@@ -112,12 +149,7 @@ impl Wakes {
 
     /// Look at every queued job of a kind: this provider became available for it.
     pub fn kind(&mut self, kind: u16, provider: ProviderId) {
-        let walk = self.walks.entry(kind);
-        let walk = walk.or_insert_with(|| Walk { from: FRONT, fresh: Fresh::These(Vec::new()), again: None });
-        walk.fresh.add(provider);
-        if walk.from > FRONT {
-            walk.again.get_or_insert_with(|| Fresh::These(Vec::new())).add(provider);
-        }
+        self.walks.entry(kind).or_insert_with(|| Walk::of(Fresh::These(Vec::new()))).add(provider);
     }
 
     /// The next job to look at. Walks end where nobody is available.
@@ -153,12 +185,8 @@ impl Wakes {
             walk.from = (*start, arrival.saturating_add(1));
             return Some(walk.fresh.look(*job, state));
         }
-        match walk.again.take() {
-            Some(fresh) => *walk = Walk { from: FRONT, fresh, again: None },
-            None => {
-                self.walks.remove(&kind);
-            }
-        }
+        let over = self.walks.remove(&kind);
+        self.walks.extend(over.and_then(Walk::next).map(|next| (kind, next)));
         None
     }
 }

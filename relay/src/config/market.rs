@@ -13,6 +13,9 @@ pub struct MarketConfig {
     /// Dispatch of requests that do not say: `leased` or `open`.
     pub dispatch: Dispatch,
     pub accept_timeout_s: u64,
+    pub derive_accept_timeout: bool,
+    pub min_accept_timeout_s: u64,
+    pub max_accept_timeout_s: u64,
     pub run_timeout_s: u64,
     /// Whether the time of a run follows what is observed, once enough is.
     pub derive_run_timeout: bool,
@@ -73,6 +76,9 @@ impl Default for MarketConfig {
             tape: true,
             dispatch: Dispatch::Leased,
             accept_timeout_s: 10,
+            derive_accept_timeout: true,
+            min_accept_timeout_s: 5,
+            max_accept_timeout_s: 60,
             run_timeout_s: 600,
             derive_run_timeout: true,
             min_run_timeout_s: 30,

@@ -668,6 +668,9 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
     let ms = |seconds: u64| seconds.saturating_mul(1_000);
     let own = Config {
         accept_timeout_ms: ms(config.accept_timeout_s),
+        accept_timeout_derived: config.derive_accept_timeout,
+        accept_timeout_min_ms: ms(config.min_accept_timeout_s),
+        accept_timeout_max_ms: ms(config.max_accept_timeout_s),
         run_timeout_ms: ms(config.run_timeout_s),
         run_timeout_derived: config.derive_run_timeout,
         backups: config.backups,

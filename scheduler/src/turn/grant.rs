@@ -47,7 +47,7 @@ impl Turn<'_> {
         };
         let (provider, lease) = (choice.provider, self.state.next_lease);
         let run_ms = self.run_ms(job, provider);
-        let accept_by_ms = job.terms.by(self.now_ms, job.terms.accept_ms);
+        let accept_by_ms = job.terms.by(self.now_ms, self.accept_ms(job, provider));
         self.step.effects.push(Effect::AnnounceLease {
             job: id,
             customer: job.customer,

@@ -52,6 +52,7 @@ pub fn request() -> Request {
 pub fn config() -> Config {
     Config {
         accept_timeout_ms: 10,
+        accept_timeout_derived: false,
         run_timeout_ms: 100,
         run_timeout_max_ms: 500,
         run_timeout_min_ms: 20,

@@ -23,6 +23,7 @@ fn said(results: &[(u8, u32)]) -> Vec<Submission> {
         low: *low,
         answer: digest(*says),
         verdict: None,
+        accepted_ms: None,
     };
     (0..).zip(results).map(submission).collect()
 }
