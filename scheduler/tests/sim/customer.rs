@@ -31,8 +31,11 @@ pub fn request(now_ms: u64, providers: &[ProviderId], recent: &[JobId], rng: &mu
     let named =
         if rng.chance(60) { (0..3).map(|_| providers[rng.index(providers.len())]).collect() } else { Vec::new() };
     let dispatch = if rng.chance(50) { Dispatch::Open } else { Dispatch::Leased };
+    // Who names a walk-in, or does not insist on a lease, may be answered without one.
+    let may_open = dispatch == Dispatch::Leased && rng.chance(300);
     let (replicas, quorum) = if dispatch == Dispatch::Leased && rng.chance(300) { replication(rng) } else { (1, 1) };
     let named = if quorum > 1 { Vec::new() } else { named };
+    let adaptive = quorum > 1 && rng.chance(500);
     let near = Validation::Tolerance { abs: TOLERANCE, rel_ppm: 0 };
     let inputs = if dispatch == Dispatch::Leased { inputs(recent, rng) } else { Vec::new() };
     let rule = if rng.chance(500) { Rule::BestValue } else { Rule::SecondPrice };
@@ -41,6 +44,8 @@ pub fn request(now_ms: u64, providers: &[ProviderId], recent: &[JobId], rng: &mu
     Request {
         auction,
         inputs,
+        may_open,
+        adaptive,
         replicas,
         quorum,
         validate: if rng.chance(300) { near } else { Validation::Exact },

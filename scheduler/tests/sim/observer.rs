@@ -3,7 +3,7 @@
 use super::truth::same;
 use mercato_scheduler::{
     Advert, Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, Judged as Compared, LeaseView,
-    ProviderId, Request, ResultId, Upstream, Value, Verdict,
+    ProviderId, Request, ResultId, Status, Upstream, Value, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,12 @@ struct Open {
     /// Results that were taken, in their order.
     results: Vec<(ProviderId, ResultId, Answer)>,
     verdicts: BTreeMap<ResultId, Verdict>,
+    /// It was to be leased, and is for everybody by now.
+    opened: bool,
 }
+
+/// Compared results in a row that must have passed before a single one is believed.
+const TRUSTED_AFTER: u32 = 10;
 
 /// A live lease.
 struct Live {
@@ -38,6 +43,17 @@ struct Live {
 }
 
 impl Open {
+    fn is_for_all(&self) -> bool {
+        self.request.dispatch == Dispatch::Open || self.opened
+    }
+
+    /// Whether this one may answer without a lease: it is named, nobody has had a lease, and the customer does not insist on one.
+    fn is_claimed_by(&self, provider: ProviderId) -> bool {
+        let request = &self.request;
+        let is_free = self.holders.is_empty() && request.inputs.is_empty();
+        request.may_open && request.replicas == 1 && is_free && request.providers.contains(&provider)
+    }
+
     /// The results that are the same as one of them.
     fn group(&self, centre: &Answer) -> BTreeSet<ProviderId> {
         let validate = self.request.validate;
@@ -68,6 +84,10 @@ pub struct Observer {
     seen: BTreeSet<ProviderId>,
     /// What a provider's conditions ask as a bid, if anything.
     least_bids: BTreeMap<ProviderId, Option<i64>>,
+    /// The kinds that walk-ins listen for.
+    listens: BTreeMap<ProviderId, Vec<u16>>,
+    /// Compared results in a row that passed; the scheduler may have forgotten some.
+    streaks: BTreeMap<ProviderId, u32>,
 }
 
 /// As configured for the relay.
@@ -112,6 +132,7 @@ impl Observer {
             Input::Offline { provider } => {
                 self.online.remove(provider);
                 self.seen.remove(provider);
+                self.stops_listening(*provider);
                 self.expect_back(*provider, Some(now_ms + GRACE_MS));
             }
             Input::Request { job, customer, request } => {
@@ -129,6 +150,7 @@ impl Observer {
                     holders: BTreeMap::new(),
                     results: Vec::new(),
                     verdicts: BTreeMap::new(),
+                    opened: false,
                 };
                 self.open.insert(*job, open);
             }
@@ -148,9 +170,24 @@ impl Observer {
             }
             // The ledger judges money.
             Input::Quoted { .. } | Input::Claimed { .. } | Input::Confirmed { .. } => {}
-            Input::Listen { .. } | Input::Cancel { .. } | Input::Restarted | Input::Tick => {}
+            Input::Listen { provider, kinds } => {
+                self.stops_listening(*provider);
+                self.online.insert(*provider);
+                if !kinds.is_empty() {
+                    self.listens.insert(*provider, kinds.clone());
+                    self.slots.insert(*provider, 1);
+                }
+            }
+            Input::Cancel { .. } | Input::Restarted | Input::Tick => {}
         }
         Ok(())
+    }
+
+    /// A walk-in has no slots while it does not listen.
+    fn stops_listening(&mut self, provider: ProviderId) {
+        if self.listens.remove(&provider).is_some() {
+            self.slots.remove(&provider);
+        }
     }
 
     /// Whether a provider delivered for an open job, or the accepted result of one that has ended.
@@ -161,10 +198,13 @@ impl Observer {
     }
 
     /// Whether a report that counted came from one who may give it.
-    fn speaks(&self, job: JobId, provider: ProviderId, named: Option<u64>, only_holder: bool) -> Judged {
-        let open = self.open.get(&job).ok_or_else(|| format!("a report moved {job:?}, which is not open"))?;
-        if open.request.dispatch == Dispatch::Open {
-            return Ok(());
+    fn speaks(&mut self, job: JobId, provider: ProviderId, named: Option<u64>, only_holder: bool) -> Judged {
+        let open = self.open.get_mut(&job).ok_or_else(|| format!("a report moved {job:?}, which is not open"))?;
+        open.opened |= open.is_claimed_by(provider);
+        if open.is_for_all() {
+            let wanted = &open.request.providers;
+            let is_wanted = wanted.is_empty() || wanted.contains(&provider);
+            return hold(is_wanted, || format!("{provider:?} moved {job:?}, which names others"));
         }
         let own = open.holders.get(&provider).copied();
         hold(own.is_some(), || format!("{provider:?} moved {job:?}, which it never held"))?;
@@ -216,6 +256,7 @@ impl Observer {
     pub fn relay_came_back(&mut self, now_ms: u64) {
         for provider in std::mem::take(&mut self.online) {
             self.seen.remove(&provider);
+            self.stops_listening(provider);
             self.expect_back(provider, Some(now_ms));
         }
         let live = self.open.values_mut().flat_map(|open| open.live.values_mut());
@@ -234,7 +275,9 @@ impl Observer {
                 self.lease((now_ms, clock_ms), *job, *provider, *lease, *expires_at_ms)
             }
             Effect::AnnounceWithdrawal { job, provider, lease, .. } => self.withdrawal(*job, *provider, *lease),
-            Effect::AnnounceVerdict { job, result, verdict, .. } => {
+            Effect::AnnounceVerdict { job, provider, result, verdict, .. } => {
+                let streak = self.streaks.entry(*provider).or_default();
+                *streak = if *verdict == Verdict::Pass { *streak + 1 } else { 0 };
                 let open = self.open.get_mut(job).ok_or_else(|| format!("a verdict on {job:?}, which is not open"))?;
                 let known = open.results.iter().any(|(_, id, _)| id == result);
                 hold(known, || format!("a verdict on {result:?}, which nobody delivered"))?;
@@ -255,6 +298,7 @@ impl Observer {
                     return hold(view.rests_until_ms.is_none(), || format!("{:?} has ended and rests", view.job));
                 };
                 open.rests_until_ms = view.rests_until_ms;
+                open.opened |= view.status == Status::Open;
                 let told_ms = *open.told_deadline_ms.get_or_insert(view.deadline_ms);
                 hold(told_ms == view.deadline_ms, || format!("the end of {:?}'s time has moved", view.job))?;
                 let in_time = |lease: &LeaseView| lease.expires_at_ms <= told_ms;
@@ -283,12 +327,14 @@ impl Observer {
     ) -> Judged {
         let open = self.open.get_mut(&job);
         let open = open.ok_or_else(|| format!("a lease on {job:?}, which is not open"))?;
-        hold(open.request.dispatch == Dispatch::Leased, || format!("{job:?} is open to all"))?;
+        hold(!open.is_for_all(), || format!("{job:?} is open to all"))?;
         let rests = open.rests_until_ms.is_some_and(|until_ms| clock_ms < until_ms);
         hold(!rests, || format!("{job:?} rests and gets a lease"))?;
         let (results, live) = (open.results.len(), open.live.len());
         let (replicas, quorum) = (size(open.request.replicas), size(open.request.quorum));
-        let wanted = replicas.max(results + quorum.saturating_sub(open.agreed()).max(1));
+        // One, until it is known whether its holder is trusted.
+        let awaits_first = open.request.adaptive && results == 0;
+        let wanted = if awaits_first { 1 } else { replicas.max(results + quorum.saturating_sub(open.agreed()).max(1)) };
         let beside = open.backed_up.is_some_and(|of| open.live.values().any(|live| live.lease == of));
         hold(live + results < wanted + usize::from(beside), || {
             format!("{job:?} has {results} results, {live} leases, and gets another")
@@ -305,6 +351,8 @@ impl Observer {
         hold(least.is_none_or(|least| bid >= least), || format!("{provider:?} does not accept {job:?}"))?;
         let present = self.online.contains(&provider) || self.seen.contains(&provider);
         hold(present, || format!("{provider:?} is away and got {job:?}"))?;
+        let listens = self.listens.get(&provider).is_none_or(|kinds| kinds.contains(&open.request.kind));
+        hold(listens, || format!("{provider:?} walked in, does not listen for the kind of {job:?}, and got it"))?;
         let held = self.held.entry(provider).or_default();
         held.insert(job);
         let slots = self.slots.get(&provider).copied().unwrap_or(0);
@@ -369,7 +417,8 @@ impl Observer {
         compared: &[Compared],
     ) -> Judged {
         let open = self.open.remove(&job);
-        let open = open.ok_or_else(|| format!("the end of {job:?}, which is not open"))?;
+        let mut open = open.ok_or_else(|| format!("the end of {job:?}, which is not open"))?;
+        self.believe(job, &mut open, end)?;
         hold(self.ended.insert(job), || format!("{job:?} ended twice"))?;
         hold(open.live.is_empty(), || format!("{job:?} ended under a live lease"))?;
         let told: Vec<_> = compared.iter().map(|result| result.result).collect();
@@ -385,7 +434,7 @@ impl Observer {
                 self.winners.insert(job, by);
                 let claim = result_id(job, by, open.request.kind + 1_000, 0).0;
                 hold(result.0[..26] == claim[..26], || format!("{job:?} has a false result"))?;
-                let leased = open.request.dispatch == Dispatch::Leased;
+                let leased = !open.is_for_all();
                 hold(!leased || open.holders.contains_key(&by), || {
                     format!("{job:?} took a result of {by:?}, who never held it")
                 })?;
@@ -398,6 +447,17 @@ impl Observer {
                 hold(told, || format!("the end of {job:?} is told to no provider"))
             }
         }
+    }
+
+    /// A single result was enough where a second opinion is usual: only that of a provider whose last ones all passed.
+    fn believe(&self, job: JobId, open: &mut Open, end: &End) -> Judged {
+        let (true, End::Succeeded { .. }, [(by, _, _)]) = (open.request.adaptive, end, open.results.as_slice()) else {
+            return Ok(());
+        };
+        let streak = self.streaks.get(by).copied().unwrap_or(0);
+        hold(streak >= TRUSTED_AFTER, || format!("{by:?} is believed alone on {job:?} after {streak} that passed"))?;
+        open.request.quorum = 1;
+        Ok(())
     }
 
     fn release(&mut self, job: JobId, provider: ProviderId) {

@@ -32,6 +32,8 @@ pub enum Act {
     Beat,
     Readvertise,
     Lie,
+    /// Answers a job that somebody asked for, be it its own or not.
+    AnswerUnasked,
     Begin(Work),
     KeepAlive(Work),
     AskPayment(Work),
@@ -43,6 +45,8 @@ pub struct Provider {
     pub id: ProviderId,
     pub character: Character,
     pub authenticates: bool,
+    /// It advertises nothing: it connects, listens for some kinds, does what it is asked, and answers unasked.
+    pub walks_in: bool,
     pub connected: bool,
     /// It has left.
     pub away: bool,
@@ -61,7 +65,8 @@ impl Provider {
         Self {
             id: provider_id(number),
             character,
-            authenticates: number % 7 != 3,
+            authenticates: number % 7 != 3 || walks_in(number),
+            walks_in: walks_in(number),
             connected: false,
             away: false,
             advert: advert(character, rng),
@@ -84,12 +89,26 @@ impl Provider {
         self.mailbox.clear();
     }
 
+    /// What it tells the relay when it comes, and now and then: its advert, or what it listens for.
+    pub fn offer(&self) -> Input {
+        let provider = self.id;
+        if self.walks_in {
+            let kinds = self.advert.kinds.iter().map(|offer| offer.kind);
+            return Input::Listen { provider, kinds: kinds.collect() };
+        }
+        Input::Advertise { provider, advert: self.advert.clone() }
+    }
+
     pub fn readvertise(&mut self, rng: &mut Rng) -> Input {
+        if self.walks_in {
+            self.advert = advert(self.character, rng);
+            return self.offer();
+        }
         if rng.chance(100) {
             return Input::Unadvertise { provider: self.id };
         }
         self.advert = advert(self.character, rng);
-        Input::Advertise { provider: self.id, advert: self.advert.clone() }
+        self.offer()
     }
 
     /// Hears of a lease: what it will do, and in how many milliseconds.
@@ -204,11 +223,22 @@ impl Provider {
         self.deliver(job, lease, kind, answer)
     }
 
+    /// The right answer to a job, whoever is to give it.
+    pub fn answer_unasked(&mut self, job: JobId, kind: u16, validate: Validation, rng: &mut Rng) -> Input {
+        let answer = truth::right(job, validate, rng);
+        self.deliver(job, None, kind + 1_000, answer)
+    }
+
     fn deliver(&mut self, job: JobId, lease: Option<u64>, kind: u16, answer: Answer) -> Input {
         self.serial += 1;
         let result = result_id(job, self.id, kind, self.serial);
         Input::Result { job, provider: self.id, lease, result, kind, answer }
     }
+}
+
+/// One in twenty.
+fn walks_in(number: u64) -> bool {
+    number % 20 == 5
 }
 
 fn provider_id(number: u64) -> ProviderId {

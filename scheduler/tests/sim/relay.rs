@@ -1,5 +1,6 @@
 //! The relay: steps the scheduler, commits in batches, crashes and comes back.
 
+use super::provider::KINDS;
 use super::rng::Rng;
 use mercato_scheduler::credibility::NEWCOMER_LOW;
 use mercato_scheduler::{Answer, Config, Fact, Input, JobId, Record, Refusal, ResultId, Scheduler, Step};
@@ -64,6 +65,10 @@ pub enum Sabotage {
     ForgetsStanding,
     /// Tells, when a job ends, that everybody was a newcomer, now and then.
     TellsFalseStanding,
+    /// Takes who listens for some kinds for one who listens for all.
+    MisreadsListening,
+    /// Is content with the first result of anybody, where it is to be that of a trusted provider.
+    TrustsAnybody,
 }
 
 impl Sabotage {
@@ -96,6 +101,8 @@ impl Sabotage {
         Self::MovesDeadlines,
         Self::ForgetsStanding,
         Self::TellsFalseStanding,
+        Self::MisreadsListening,
+        Self::TrustsAnybody,
     ];
 }
 
@@ -148,6 +155,14 @@ impl Relay {
             (self.sabotage, &mut read)
         {
             *digest = [0; 32];
+        }
+        if let (Some(Sabotage::MisreadsListening), Input::Listen { kinds, .. }) = (self.sabotage, &mut read) {
+            *kinds = KINDS.to_vec();
+        }
+        if let (Some(Sabotage::TrustsAnybody), Input::Request { request, .. }) = (self.sabotage, &mut read)
+            && request.adaptive
+        {
+            (request.adaptive, request.replicas, request.quorum) = (false, 1, 1);
         }
         if let (Some(Sabotage::TakesAnybodysMoney), Input::Claimed { job, payer, .. }) = (self.sabotage, &mut read) {
             let jobs = self.scheduler.as_ref().map(|scheduler| scheduler.state().jobs());

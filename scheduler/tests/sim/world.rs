@@ -134,6 +134,7 @@ fn config(cast: Cast) -> Config {
         // Two places fewer than there are providers and visitors.
         providers_max: providers + 2,
         ended_retention_ms: 10 * MINUTE,
+        open_after_ms: Some(2 * MINUTE),
         ended_max: 5 * providers / 2,
         run_timeout_max_ms: HOUR,
         // Chains add up; all must have ended when the world has.
@@ -184,6 +185,9 @@ impl World {
             self.act_in(0, HOUR, who, Act::Leave);
             if self.providers[who].character == Character::Lies {
                 self.act_in(0, MINUTE, who, Act::Lie);
+            }
+            if self.providers[who].walks_in {
+                self.act_in(0, MINUTE, who, Act::AnswerUnasked);
             }
         }
         for customer in 0..self.setup.cast.customers {
@@ -519,12 +523,17 @@ impl World {
             self.recent.pop_front();
         }
         if request.dispatch == Dispatch::Open {
-            let work = self.work(job, request, 0, self.relay.config.run_timeout_ms);
-            for _ in 0..self.rng.between(0, 3) {
-                let who = self.rng.index(self.providers.len());
-                self.providers[who].working.insert(job, 0);
-                self.act_in(SECOND, 20 * MINUTE, who, Act::Finish(work.clone()));
-            }
+            self.invite_everybody(job, request);
+        }
+    }
+
+    /// A few answer a job that is for everybody.
+    fn invite_everybody(&mut self, job: JobId, request: &Request) {
+        let work = self.work(job, request, 0, self.relay.config.run_timeout_ms);
+        for _ in 0..self.rng.between(0, 3) {
+            let who = self.rng.index(self.providers.len());
+            self.providers[who].working.insert(job, 0);
+            self.act_in(SECOND, 20 * MINUTE, who, Act::Finish(work.clone()));
         }
     }
 
@@ -548,6 +557,9 @@ impl World {
                     self.count("backups", 1);
                 }
                 self.count("leases", 1);
+                if self.find(*provider).is_some_and(|who| self.providers[who].walks_in) {
+                    self.count("leases of walk-ins", 1);
+                }
                 let derived = self.requests.get(job).is_some_and(|request| request.run_timeout_ms.is_none());
                 if derived && *run_ms != self.relay.config.run_timeout_ms {
                     self.count("derived run timeouts", 1);
@@ -586,6 +598,11 @@ impl World {
                 if view.rests_until_ms.is_some() {
                     self.count("rests", 1);
                 }
+                let request = self.requests.get(&view.job).filter(|request| request.dispatch == Dispatch::Leased);
+                if let Some(request) = request.filter(|_| view.status == Status::Open).cloned() {
+                    self.count("opened", 1);
+                    self.invite_everybody(view.job, &request);
+                }
                 match view.status {
                     Status::Settled => self.count("settled", 1),
                     Status::Unpaid => self.count("unpaid", 1),
@@ -609,16 +626,18 @@ impl World {
         let (End::Succeeded { result }, Some(request)) = (end, self.requests.get(&job)) else {
             return;
         };
-        let (validate, quorum) = (request.validate, request.quorum);
+        let (validate, quorum, believed) = (request.validate, request.quorum, request.adaptive && answers.len() == 1);
         let Some((_, answer)) = answers.into_iter().find(|(id, _)| id == result) else {
             return;
         };
         let is_right = same(validate, &right(job, validate, &mut self.rng), &answer);
-        let what = match (quorum > 1, is_right) {
-            (false, true) => "alone: right",
-            (false, false) => "alone: wrong",
-            (true, true) => "quorum: right",
-            (true, false) => "quorum: wrong",
+        let what = match (quorum > 1, believed, is_right) {
+            (true, true, true) => "believed: right",
+            (true, true, false) => "believed: wrong",
+            (false, _, true) => "alone: right",
+            (false, _, false) => "alone: wrong",
+            (true, false, true) => "quorum: right",
+            (true, false, false) => "quorum: wrong",
         };
         self.count(what, 1);
         self.public[usize::from(validate == Validation::Exact)] = Some(answer);
@@ -706,12 +725,20 @@ impl World {
             Act::Readvertise => {
                 self.act_in(10 * MINUTE, HOUR, who, Act::Readvertise);
                 let input = self.providers[who].readvertise(&mut self.rng);
+                if self.providers[who].walks_in {
+                    return self.listen(who, input, faulty);
+                }
                 self.send(input);
                 Ok(())
             }
             Act::Lie => {
                 self.act_in(SECOND, 2 * MINUTE, who, Act::Lie);
                 self.lie(who);
+                Ok(())
+            }
+            Act::AnswerUnasked => {
+                self.act_in(SECOND, 2 * MINUTE, who, Act::AnswerUnasked);
+                self.answer_unasked(who);
                 Ok(())
             }
             Act::Begin(work) => {
@@ -753,7 +780,7 @@ impl World {
         }
         provider.connected = true;
         let id = provider.id;
-        let advert = provider.advert.clone();
+        let offer = provider.offer();
         let missed = std::mem::take(&mut provider.mailbox);
         for act in missed {
             self.act_in(5, 30 * SECOND, who, act);
@@ -762,8 +789,19 @@ impl World {
             self.act_in(10 * SECOND, 20 * MINUTE, who, Act::Disconnect);
         }
         self.submit(Letter { input: Input::Online { provider: id }, tries_left: 0 }, faulty)?;
-        self.send(Input::Advertise { provider: id, advert });
+        if self.providers[who].walks_in {
+            return self.listen(who, offer, faulty);
+        }
+        self.send(offer);
         Ok(())
+    }
+
+    /// What a connection listens for, the relay knows at once, while both are there.
+    fn listen(&mut self, who: usize, input: Input, faulty: bool) -> Done {
+        if self.relay.scheduler.is_none() || !self.providers[who].connected {
+            return Ok(());
+        }
+        self.submit(Letter { input, tries_left: 0 }, faulty)
     }
 
     fn disconnect(&mut self, who: usize, faulty: bool) -> Done {
@@ -829,6 +867,25 @@ impl World {
             self.providers[who].lie(job, kind, &mut self.rng)
         };
         self.send(lie);
+    }
+
+    /// One of the lately published jobs, most of which are not its own; one that names it, if there is any.
+    fn answer_unasked(&mut self, who: usize) {
+        let provider = &self.providers[who];
+        if self.recent.is_empty() || !provider.listens() {
+            return;
+        }
+        let names = |(job, _): &&(JobId, u16)| {
+            self.requests.get(job).is_some_and(|request| request.providers.contains(&provider.id))
+        };
+        let (job, kind) = match self.recent.iter().rev().find(names) {
+            Some(own) if self.rng.chance(500) => *own,
+            Some(_) | None => self.recent[self.rng.index(self.recent.len())],
+        };
+        let validate = self.requests.get(&job).map_or(Validation::Exact, |request| request.validate);
+        self.count("unasked answers", 1);
+        let answer = self.providers[who].answer_unasked(job, kind, validate, &mut self.rng);
+        self.send(answer);
     }
 
     fn report(&mut self, who: usize, work: &Work, feedback: Feedback) {
