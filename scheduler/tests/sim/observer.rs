@@ -172,7 +172,9 @@ impl Observer {
             Input::Quoted { .. } | Input::Claimed { .. } | Input::Confirmed { .. } => {}
             Input::Listen { provider, kinds } => {
                 self.stops_listening(*provider);
+                // Who listens is there.
                 self.online.insert(*provider);
+                self.expect_back(*provider, None);
                 if !kinds.is_empty() {
                     self.listens.insert(*provider, kinds.clone());
                     self.slots.insert(*provider, 1);
