@@ -666,10 +666,12 @@ fn customer_id(pubkey: &Pubkey) -> CustomerId {
 /// The operator's settings in the scheduler's terms.
 fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
     let ms = |seconds: u64| seconds.saturating_mul(1_000);
+    let shortest_accept_s = config.min_accept_timeout_s.min(config.accept_timeout_s).min(config.max_accept_timeout_s);
     let own = Config {
         accept_timeout_ms: ms(config.accept_timeout_s),
         accept_timeout_derived: config.derive_accept_timeout,
-        accept_timeout_min_ms: ms(config.min_accept_timeout_s),
+        // Whoever lowers the usual time or the longest alone means that.
+        accept_timeout_min_ms: ms(shortest_accept_s),
         accept_timeout_max_ms: ms(config.max_accept_timeout_s),
         run_timeout_ms: ms(config.run_timeout_s),
         run_timeout_derived: config.derive_run_timeout,
