@@ -217,7 +217,7 @@ fn providers() -> Vec<Provider> {
         settled_msat: u64::MAX,
         reputation: Reputation { tallies: [(5050, tally())].into() },
         served: [CUSTOMER].into(),
-        runs: [(5050, quantile::Histogram::default())].into(),
+        paces: [(5050, quantile::Pace::default())].into(),
     };
     presences.map(row).into()
 }
