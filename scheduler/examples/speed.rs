@@ -9,6 +9,9 @@ use mercato_scheduler::*;
 const KIND: u16 = 5050;
 /// Requests between two looks at the clock.
 const BATCH: u64 = 100;
+/// Prints some figures; is told how many lifecycles.
+type Part = fn(u64);
+
 /// What one figure may take.
 const ENOUGH_NS: u64 = 500_000_000;
 
@@ -16,7 +19,7 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let (numbers, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|word| word.parse::<u64>().is_ok());
     let jobs = numbers.first().and_then(|word| word.parse().ok()).unwrap_or(400_000);
-    let parts: [(&str, fn(u64)); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("matching", matching),
         ("lifecycles", lifecycles),
         ("leases", leases),

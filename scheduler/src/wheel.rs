@@ -317,7 +317,7 @@ mod tests {
     /// `cargo test --release -p mercato-scheduler --lib -- --ignored --nocapture wheel`
     #[test]
     #[ignore = "measures"]
-    #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "measures")]
+    #[expect(clippy::disallowed_methods, clippy::disallowed_types, clippy::print_stdout, reason = "measures")]
     fn wheel_and_ordered_set_by_size() {
         const TURNS: u32 = 400_000;
         const TIMES: [u64; 3] = [3_600_000, 10_000, 600_000];
