@@ -39,7 +39,7 @@ fn live(world: &mut World, seed: u64, steps: u32) {
     // An advert is replaced by a later one.
     world.wait_ms(1_000);
     for provider in 0..PROVIDERS {
-        world.provider(10 + provider, &[5050, 5100]);
+        world.provider(10 + provider, if provider % 4 == 3 { &[5702] } else { &[5050, 5100] });
     }
     let mut jobs: Vec<EventId> = Vec::new();
     for _ in 0..steps {
@@ -50,6 +50,9 @@ fn live(world: &mut World, seed: u64, steps: u32) {
                 let mut tags = tags!["deadline", world.now_s() + 120; "i", chance.below(1 << 40), "text"];
                 if chance.in_ten(4) {
                     tags.extend(tags!["replicas", 3, 2]);
+                }
+                if chance.in_ten(2) {
+                    tags.extend(tags!["validate", "validator", 1 + chance.below(2)]);
                 }
                 if chance.in_ten(2) {
                     let rule = if chance.in_ten(5) { "second-price" } else { "best-value" };
@@ -94,6 +97,10 @@ fn live(world: &mut World, seed: u64, steps: u32) {
 /// A leaseholder of one of the newest jobs delivers; now and then something else than the others.
 fn answer(world: &mut World, chance: &mut Chance, jobs: &[EventId]) {
     let Some(job) = jobs.iter().rev().nth(usize::try_from(chance.below(6)).unwrap()) else { return };
+    let examined_by = world.view(*job).and_then(|view| view.examination?.by);
+    if let Some(order) = examined_by {
+        return validate(world, chance, EventId(order.0));
+    }
     let leases = world.view(*job).map_or_else(Vec::new, |view| view.leases);
     let holders: Vec<u8> = (10..10 + PROVIDERS)
         .filter(|number| leases.iter().any(|lease| lease.provider.0 == pubkey(*number).0))
@@ -103,6 +110,17 @@ fn answer(world: &mut World, chance: &mut Chance, jobs: &[EventId]) {
         let tags = tags!["e", job; "nonce", chance.below(1 << 40)];
         let result = Event::sign(&someone(holder), world.now_s(), 6050, &tags, text);
         let _ = world.publish(&result);
+    }
+}
+
+/// The validators of a result say what they find.
+fn validate(world: &mut World, chance: &mut Chance, order: EventId) {
+    let leases = world.view(order).map_or_else(Vec::new, |view| view.leases);
+    for holder in (10..10 + PROVIDERS).filter(|number| leases.iter().any(|lease| lease.provider.0 == pubkey(*number).0))
+    {
+        let word = if chance.in_ten(3) { "fail" } else { "pass" };
+        let tags = tags!["e", order; "nonce", chance.below(1 << 40)];
+        let _ = world.publish(&Event::sign(&someone(holder), world.now_s(), 6702, &tags, word));
     }
 }
 
@@ -155,6 +173,23 @@ fn every_lease_of_a_busy_market_comes_out_of_its_tape_again() {
         assert_eq!(report, expected, "seed {seed}");
     }
     assert!(agreed > 10, "too few leases by offer: {agreed}");
+}
+
+#[test]
+fn the_leases_of_validators_come_out_of_the_tape_again() {
+    let mut world = world();
+    world.provider(10, &[5050]);
+    world.provider(11, &[5702]);
+    let job = world.say(1, 5050, tags!["validate", "validator"; "i", "x", "text"]).unwrap();
+    world.publish(&Event::sign(&someone(10), world.now_s(), 6050, &tags!["e", job], "42")).unwrap();
+    let by = world.view(job).and_then(|view| view.examination?.by).expect("ordered");
+    let order = EventId(by.0);
+    world.publish(&Event::sign(&someone(11), world.now_s(), 6702, &tags!["e", order], "pass")).unwrap();
+    assert_eq!(world.state(job).0, "succeeded");
+    world.wait_ms(400_000);
+    let report = audit(&world, events(&world));
+    let expected = Report { tapes: 1, lines: report.lines, equal: 2, ..Report::default() };
+    assert_eq!(report, expected);
 }
 
 #[test]

@@ -26,6 +26,9 @@ fn request() -> Request {
         params: vec![("k".to_owned(), Value::Int(1))],
         providers: vec![PROVIDER],
         inputs: vec![Upstream { job: JOB, result: None }, Upstream { job: JOB, result: Some(ResultId([5; 32])) }],
+        panel: Some(Panel { validators: 3, quorum: 2, bid_msat: 1 }),
+        examines: Some(JOB),
+        barred: vec![PROVIDER],
         auction: Some(Auction { window_ms: 1, rule: Rule::SecondPrice }),
         dispatch: Dispatch::Open,
         may_open: true,
@@ -81,6 +84,7 @@ fn reasons() -> Vec<Reason> {
         Reason::Cancelled,
         Reason::Expired,
         Reason::GaveUpWaiting("other work".to_owned()),
+        Reason::Rejected,
     ];
     // A new reason does not compile here until it stands above.
     for reason in &all {
@@ -97,7 +101,8 @@ fn reasons() -> Vec<Reason> {
             | Reason::NoQuorum
             | Reason::Cancelled
             | Reason::Expired
-            | Reason::GaveUpWaiting(_) => {}
+            | Reason::GaveUpWaiting(_)
+            | Reason::Rejected => {}
         }
     }
     all
@@ -184,6 +189,8 @@ fn job(stage: Stage) -> Job {
         attempts: reasons().into_iter().map(attempt).collect(),
         submissions: submissions(),
         stage,
+        examination: Some(Examination { until_ms: 1, by: Some(JOB) }),
+        examined: Some(Finding::Unvalidated),
         money: Money { quotes, receipts: vec![receipt()], bill: Bill::Due { msat: 1, pay_by_ms: 2 } },
     }
 }
@@ -243,6 +250,8 @@ fn facts() -> Vec<Fact> {
         Fact::BidsOpened { job: JOB, until_ms: 3 },
         Fact::Bade { job: JOB, provider, offer: ResultId([5; 32]), amount_msat: 300 },
         Fact::BidsClosed { job: JOB },
+        Fact::Examining { job: JOB, until_ms: 3 },
+        Fact::Examined { job: JOB, found: Some(Verdict::Copy), rejected: vec![ResultId([5; 32])] },
         Fact::InputCame { job: JOB, input: JobId([4; 32]), result: ResultId([5; 32]) },
         Fact::InputFailed { job: JOB, input: JobId([4; 32]) },
         Fact::Straggled { job: JOB, lease: 3 },
@@ -322,6 +331,8 @@ fn place(fact: &Fact) -> u8 {
         Fact::Believed { .. } => 39,
         Fact::Opened { .. } => 40,
         Fact::QueueRestored { .. } => 41,
+        Fact::Examining { .. } => 42,
+        Fact::Examined { .. } => 43,
     }
 }
 
@@ -333,7 +344,7 @@ fn every_record_reads_back_as_it_was_written() {
         let record = Record { at_ms: u64::MAX, fact };
         assert_eq!(decode(&encode(&record)).unwrap(), Entry::Record(record));
     }
-    assert_eq!(places, (0..42).collect(), "a variant has no example");
+    assert_eq!(places, (0..44).collect(), "a variant has no example");
 }
 
 #[test]

@@ -99,6 +99,8 @@ impl State {
             | Fact::Waited { job, .. }
             | Fact::Believed { job, .. }
             | Fact::Opened { job }
+            | Fact::Examining { job, .. }
+            | Fact::Examined { job, .. }
             | Fact::Forgotten { job } => self.check_job(*job),
             Fact::Advertised { provider, .. }
             | Fact::Unadvertised { provider }
@@ -147,6 +149,8 @@ impl State {
         hold(known, || format!("{id:?} has a payment that could be used again"))?;
         check_inputs(job)?;
         check_bidding(job)?;
+        check_examination(job)?;
+        self.check_order(job)?;
         job.leases.iter().try_for_each(|lease| self.check_lease(job, lease))
     }
 
@@ -201,10 +205,24 @@ impl State {
         hold(!past, || format!("{id:?} is leased to one who failed it"))?;
         let delivered = job.submissions.iter().any(|submission| submission.provider == lease.provider);
         hold(!delivered, || format!("{id:?} is leased to one who delivered"))?;
+        let barred = job.request.barred.contains(&lease.provider);
+        hold(!barred, || format!("{id:?} is leased to one who may not judge it"))?;
         hold(job.admits(lease.provider), || format!("{id:?} is leased to one it does not name"))?;
         hold(lease.number < self.next_lease, || format!("{id:?} has a future lease"))?;
         let in_grace = lease.grace_until_ms.is_some();
         hold(!(in_grace && holder.is_online()), || format!("{id:?} waits for one who is online"))
+    }
+
+    /// A job and the one that examines its result know of each other.
+    fn check_order(&self, job: &Job) -> Check {
+        let id = job.id;
+        if let Some(by) = job.examination.and_then(|examination| examination.by) {
+            let order = self.jobs.get(&by).filter(|order| order.is_open() && order.request.examines == Some(id));
+            hold(order.is_some(), || format!("{id:?} waits for validators who do not work"))?;
+        }
+        let examined = job.request.examines.filter(|_| job.is_open()).map(|id| self.jobs.get(&id));
+        let waits = |one: &Job| one.examination.is_some_and(|examination| examination.by == Some(id));
+        hold(examined.is_none_or(|one| one.is_some_and(waits)), || format!("nobody waits for what {id:?} finds"))
     }
 
     fn check_numbers(&self) -> Check {
@@ -265,9 +283,11 @@ fn check_submissions(job: &Job) -> Check {
     }
     let weighed = !job.request.adaptive || job.submissions.is_empty() || !job.is_open();
     hold(weighed, || format!("{id:?} has a result of which nobody knows whether it is enough"))?;
-    let decided = job.submissions.iter().any(|submission| submission.verdict.is_some());
+    let rejected = |verdict: Verdict| verdict.rejects() && job.request.panel.is_some();
+    let decided = job.submissions.iter().any(|submission| submission.verdict.is_some_and(|one| !rejected(one)));
     hold(!(decided && job.is_open()), || format!("{id:?} is decided and goes on"))?;
-    hold(!job.is_open() || job.quorum().is_none(), || format!("{id:?} has its quorum and goes on"))?;
+    let waits = job.examination.is_some();
+    hold(!job.is_open() || waits || job.quorum().is_none(), || format!("{id:?} has its quorum and goes on"))?;
     hold(!job.is_open() || !job.is_hopeless(), || format!("{id:?} goes on without hope"))
 }
 
@@ -311,6 +331,21 @@ fn check_bidding(job: &Job) -> Check {
     hold(!bidding.bids.iter().any(too_high), || format!("{id:?} has an offer above its bid"))?;
     let by: BTreeSet<_> = bidding.bids.iter().map(|bid| bid.provider).collect();
     hold(by.len() == bidding.bids.len(), || format!("{id:?} has two offers of one provider"))
+}
+
+/// Validators look at what a quorum agrees on, and nobody works meanwhile; without them nothing is accepted that they were to see.
+fn check_examination(job: &Job) -> Check {
+    let id = job.id;
+    if let Some(examination) = job.examination {
+        let has_quorum = job.is_open() && job.quorum().is_some();
+        hold(has_quorum && job.request.panel.is_some(), || format!("{id:?} waits for validators in vain"))?;
+        hold(job.leases.is_empty(), || format!("{id:?} is worked on while validators look at it"))?;
+        let in_time = examination.until_ms <= job.terms.deadline_ms;
+        hold(in_time, || format!("{id:?} waits for validators too long"))?;
+    }
+    let succeeded = matches!(job.end(), Some(End::Succeeded { .. }));
+    let asked = job.request.panel.is_some() && succeeded;
+    hold(asked == job.examined.is_some(), || format!("{id:?} is accepted without validators, or examined without need"))
 }
 
 /// One backup at most, beside another lease; and once there is one nobody else is watched.

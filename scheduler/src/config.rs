@@ -43,6 +43,8 @@ pub struct Config {
     pub retry_max_ms: u64,
     /// The longest that offers for a job are taken.
     pub auction_max_ms: u64,
+    /// The longest that a result waits for validators; at most half of the time that its job has left.
+    pub validation_timeout_ms: u64,
     /// Leases that a job may use up, when the request does not say.
     pub attempts_default: u32,
     /// The most leases that a job may use up; also bounds the history kept with it.
@@ -95,6 +97,7 @@ impl Default for Config {
             liveness_window_ms: 900 * SECOND,
             seen_resolution_ms: 30 * SECOND,
             auction_max_ms: HOUR,
+            validation_timeout_ms: 600 * SECOND,
             retry_base_ms: SECOND,
             retry_max_ms: 60 * SECOND,
             attempts_default: 5,

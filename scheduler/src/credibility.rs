@@ -39,7 +39,8 @@ struct Standing {
 
 impl Standing {
     fn of(group: &Group, validate: Validation, submissions: &[Submission]) -> Self {
-        let results = || submissions.iter().zip(&group.members);
+        let is_undecided = |(submission, _): &(&Submission, &bool)| submission.verdict.is_none();
+        let results = || submissions.iter().zip(&group.members).filter(is_undecided);
         let worth_of = |is_in: bool| results().filter(move |(_, member)| **member == is_in).map(|(one, _)| one);
         let others: Vec<&Submission> = worth_of(false).collect();
         let around = |centre: &&Submission| -> u64 {

@@ -1,5 +1,6 @@
 //! What the relay must tell the world.
 
+use crate::examination::{Examination, Finding, Panel};
 use crate::id::{CustomerId, JobId, ProviderId, ResultId};
 use crate::lease::Reason;
 use crate::money::{Account, Bill, Payment};
@@ -124,6 +125,10 @@ pub struct JobView {
     pub results: u32,
     /// The accepted result.
     pub result: Option<ResultId>,
+    /// Validators are at work.
+    pub examination: Option<Examination>,
+    /// What came of it for the accepted result.
+    pub examined: Option<Finding>,
     /// The money of each provider that asked for some or got some.
     pub accounts: Vec<Account>,
     /// How it stands with the payment for the accepted result.
@@ -217,8 +222,10 @@ pub enum Effect {
         failed_input: Option<JobId>,
         /// Why each attempt that did not bring the result failed, in order.
         reasons: Vec<(u32, ProviderId, Reason)>,
-        /// When results were compared: each of them.
+        /// When results were compared, or validated: each of them.
         judged: Vec<Judged>,
+        /// Whether the accepted result was validated, if that was asked.
+        examined: Option<Finding>,
     },
     /// The public state of a job changed; once for each job and step, after everything else. A heartbeat that only
     /// moves `expires_at_ms` is not told.
@@ -232,5 +239,19 @@ pub enum Effect {
         customer: CustomerId,
         /// What.
         payment: Payment,
+    },
+    /// A result waits for validators: order a job of kind [`VALIDATION_KIND`](crate::VALIDATION_KIND), and give its id as
+    /// [`Input::Examine`](crate::Input::Examine).
+    OrderValidation {
+        /// Whose result.
+        job: JobId,
+        /// Whose job.
+        customer: CustomerId,
+        /// The result.
+        result: ResultId,
+        /// Who is asked for.
+        panel: Panel,
+        /// Nobody waits longer than this.
+        until_ms: u64,
     },
 }

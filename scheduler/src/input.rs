@@ -152,4 +152,11 @@ pub enum Input {
         /// Which payment.
         payment_hash: [u8; 32],
     },
+    /// Validators are ordered, as [`OrderValidation`](crate::Effect::OrderValidation) asks. Give this in the same atomic batch.
+    Examine {
+        /// Whose result they look at.
+        job: JobId,
+        /// The id of the order.
+        by: JobId,
+    },
 }

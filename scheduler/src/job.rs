@@ -4,6 +4,7 @@ use crate::advert::{Value, values};
 use crate::auction::Bidding;
 use crate::credibility;
 use crate::effect::{End, JobView, Status};
+use crate::examination::{Examination, Finding};
 use crate::fairness::Span;
 use crate::id::{CustomerId, JobId, ProviderId};
 use crate::lease::{Attempt, Lease, Phase};
@@ -96,6 +97,10 @@ pub struct Job {
     pub submissions: Vec<Submission>,
     /// Where it stands.
     pub stage: Stage,
+    /// Validators look at what it has.
+    pub examination: Option<Examination>,
+    /// What they found out about the result that is accepted.
+    pub examined: Option<Finding>,
     /// What is asked and paid for it.
     pub money: Money,
 }
@@ -103,6 +108,8 @@ pub struct Job {
 /// Which deadline of a job comes next. In the order in which they win a tie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deadline {
+    /// The validators'.
+    Examination,
     /// The whole job's.
     Job,
     /// The disconnected leaseholder's return.
@@ -206,6 +213,7 @@ impl Job {
         };
         let of_job = |at_ms, deadline| Due { at_ms, deadline, lease: None };
         let whole = of_job(self.terms.deadline_ms, Deadline::Job);
+        let examined = self.examination.map(|examination| of_job(examination.until_ms, Deadline::Examination));
         let rest = self.rests_until_ms.map(|at_ms| of_job(at_ms, Deadline::Rest));
         let bids = self.bidding.until_ms.map(|at_ms| of_job(at_ms, Deadline::Bids));
         let straggler = |lease: &Lease| {
@@ -215,7 +223,16 @@ impl Job {
         let unleased = self.terms.open_at_ms.filter(|_| self.granted() == 0);
         let open = unleased.map(|at_ms| of_job(at_ms, Deadline::Open));
         let stragglers = self.leases.iter().filter_map(straggler);
-        self.leases.iter().map(of_lease).chain([whole]).chain(rest).chain(open).chain(bids).chain(stragglers).min()
+        self.leases
+            .iter()
+            .map(of_lease)
+            .chain([whole])
+            .chain(rest)
+            .chain(open)
+            .chain(bids)
+            .chain(stragglers)
+            .chain(examined)
+            .min()
     }
 
     /// What this provider is to the job.
@@ -235,6 +252,16 @@ impl Job {
     /// Whether results are compared before one is accepted.
     pub fn compares(&self) -> bool {
         self.request.quorum > 1
+    }
+
+    /// Whether what results say is looked at.
+    pub fn reads_answers(&self) -> bool {
+        self.compares() || self.request.examines.is_some()
+    }
+
+    /// Whether results are judged one by one.
+    pub(crate) fn judges(&self) -> bool {
+        self.compares() || self.request.panel.is_some()
     }
 
     /// Leases granted so far: each is live, over, or brought a result in time.
@@ -270,7 +297,7 @@ impl Job {
             return 0;
         }
         let bids_first = self.request.auction.is_some() && !self.bidding.is_over;
-        if self.rests_until_ms.is_some() || self.is_blocked() || bids_first {
+        if self.rests_until_ms.is_some() || self.is_blocked() || bids_first || self.examination.is_some() {
             return 0;
         }
         let (results, live) = (count(self.submissions.len()), count(self.leases.len()));
@@ -409,6 +436,8 @@ impl Job {
             replicas: (self.request.replicas, self.request.quorum),
             results: count(self.submissions.len()),
             result,
+            examination: self.examination,
+            examined: self.examined,
         }
     }
 

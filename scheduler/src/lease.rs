@@ -182,6 +182,8 @@ pub enum Reason {
     Expired,
     /// The provider did not want to wait for its payment any longer, in its own words.
     GaveUpWaiting(String),
+    /// It delivered, and validators found that wrong.
+    Rejected,
 }
 
 impl Reason {
@@ -211,7 +213,8 @@ impl Reason {
             | Reason::NoQuorum
             | Reason::Cancelled
             | Reason::Expired
-            | Reason::GaveUpWaiting(_) => false,
+            | Reason::GaveUpWaiting(_)
+            | Reason::Rejected => false,
         }
     }
 
@@ -231,6 +234,7 @@ impl Reason {
             Reason::Cancelled => "cancelled",
             Reason::Expired => "expired",
             Reason::GaveUpWaiting(_) => "gave-up-waiting",
+            Reason::Rejected => "rejected",
         }
     }
 }
@@ -250,6 +254,7 @@ impl fmt::Display for Reason {
             Reason::NoQuorum => f.write_str("too few providers agreed on any result"),
             Reason::Cancelled => f.write_str("the customer cancelled the job"),
             Reason::Expired => f.write_str("the job ran out of time"),
+            Reason::Rejected => f.write_str("validators found its result wrong"),
             Reason::GaveUpWaiting(words) => write!(f, "the provider gave up waiting for its payment: {words}"),
         }
     }

@@ -76,6 +76,7 @@ pub mod credibility;
 mod customer;
 mod draw;
 mod effect;
+mod examination;
 mod fairness;
 mod id;
 mod index;
@@ -107,6 +108,7 @@ pub use auction::{Auction, Bid, Bidding, OFFERS_PER_JOB_MAX, REVISIONS_MAX, Rule
 pub use config::Config;
 pub use customer::Customer;
 pub use effect::{Effect, End, JobView, Judged, LeaseView, Status};
+pub use examination::{Examination, Finding, Panel, VALIDATION_KIND};
 pub use fairness::Span;
 pub use id::{CustomerId, JobId, ProviderId, ResultId};
 pub use input::{Feedback, Input};

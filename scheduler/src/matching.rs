@@ -1,7 +1,7 @@
 //! Which provider gets a job.
 //!
 //! **Feasible** is a provider that is alive, has a free slot, offers the kind at no more than the bid, has not tried the job, is
-//! named by the request if that names any, and meets every requirement, while the job meets its every condition (`accept`); a walk-in only where no other is. Of the
+//! named by the request if that names any and not barred, and meets every requirement, while the job meets its every condition (`accept`); a walk-in only where no other is. Of the
 //! feasible, two are drawn (eight, if the request wishes for an order) and the better one wins; of equals the one drawn first. Drawing two is
 //! nearly as good as scoring everybody, and does not send every job to the same best provider.
 //!
@@ -119,7 +119,8 @@ fn suited<'a>(job: &Job, provider: &'a Provider) -> Option<Candidate<'a>> {
         && !is_own
         && job.request.require.iter().all(|requirement| requirement.holds(advert))
         && advert.accept.iter().all(|condition| job.meets(condition))
-        && !job.has_tried(provider.id);
+        && !job.has_tried(provider.id)
+        && !job.request.barred.contains(&provider.id);
     suits.then_some((provider, price_msat.unwrap_or(0)))
 }
 

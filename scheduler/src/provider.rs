@@ -160,10 +160,10 @@ impl Provider {
         let count = match (verdict, late) {
             (Verdict::Pass, false) => &mut self.succeeded,
             (Verdict::Pass, true) => &mut self.late,
-            (Verdict::Outlier, false | true) => &mut self.failed,
+            (Verdict::Outlier | Verdict::Fail | Verdict::Copy, false | true) => &mut self.failed,
         };
         *count = count.saturating_add(1);
-        if verdict == Verdict::Outlier {
+        if verdict.rejects() {
             self.outliers = self.outliers.saturating_add(1);
         }
     }

@@ -341,4 +341,20 @@ pub enum Fact {
         /// When the next job of a customer starts at the earliest; at most 1,000 customers, more in further rows.
         ends: Vec<(CustomerId, u64)>,
     },
+    /// A job has what validators are to look at; it waits for them.
+    Examining {
+        /// Which.
+        job: JobId,
+        /// Until then.
+        until_ms: u64,
+    },
+    /// Validators have decided, or did not in time.
+    Examined {
+        /// On which job.
+        job: JobId,
+        /// What they say; `None`: nothing.
+        found: Option<Verdict>,
+        /// Results that do not count any more.
+        rejected: Vec<ResultId>,
+    },
 }

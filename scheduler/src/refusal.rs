@@ -152,6 +152,18 @@ pub enum Refusal {
     /// An advert that cannot be used as it is.
     #[error("{0}")]
     InvalidAdvert(Flaw),
+    /// Validators look at the results of the job.
+    #[error("validators look at what was delivered; this job takes no further results now")]
+    UnderExamination,
+    /// An order for validators that nobody asked for.
+    #[error("this job waits for no validators")]
+    NotExamined,
+    /// More validators than there may be.
+    #[error("a result has at most {max} validators here")]
+    TooManyValidators {
+        /// The bound.
+        max: u32,
+    },
 }
 
 /// What is wrong with a request or an advert.
@@ -226,6 +238,15 @@ pub enum Flaw {
     /// A name or text over 256 bytes.
     #[error("a name or a text value has at most 256 bytes")]
     TextTooLong,
+    /// A quorum of no validators, or of more than are asked for.
+    #[error("the quorum of validators must be from 1 to their number")]
+    WrongPanel,
+    /// Validators of a job in open dispatch.
+    #[error("only a leased job has validators")]
+    OpenPanel,
+    /// What only the relay may ask.
+    #[error("only the relay orders validators")]
+    NotAnOrder,
 }
 
 fn stale_detail(own: u64, reason: Option<&Reason>) -> String {
@@ -238,6 +259,7 @@ fn stale_detail(own: u64, reason: Option<&Reason>) -> String {
 fn unfit_detail(validate: Validation) -> &'static str {
     match validate {
         Validation::Exact => "a result of this job is compared by its digest and must have one",
+        Validation::Verdict => "a validator says pass, fail, outlier or copy",
         Validation::Tolerance { .. } => {
             "a result of this job is 1 to 256 decimal numbers of up to 18 digits and 12 decimal places"
         }

@@ -2,6 +2,7 @@
 
 use crate::advert::{Advert, Value, name_flaw};
 use crate::auction::Auction;
+use crate::examination::Panel;
 use crate::id::{JobId, ProviderId, ResultId};
 use crate::refusal::Flaw;
 use crate::validation::{NUMBER_MAX, ONE_PPM, Validation};
@@ -126,6 +127,12 @@ pub struct Request {
     pub validate: Validation,
     /// Whether one result of a trusted provider is enough: see [`adaptive`](crate::adaptive).
     pub adaptive: bool,
+    /// Who is to look at its result before that is accepted.
+    pub panel: Option<Panel>,
+    /// The job whose result it validates; only the relay orders such a job.
+    pub examines: Option<JobId>,
+    /// These may not hold a lease.
+    pub barred: Vec<ProviderId>,
     /// How long a leaseholder may take to say anything.
     pub accept_timeout_ms: Option<u64>,
     /// How long the run may take from acceptance.
@@ -160,6 +167,9 @@ impl Request {
             quorum: 1,
             validate: Validation::Exact,
             adaptive: false,
+            panel: None,
+            examines: None,
+            barred: Vec::new(),
             accept_timeout_ms: None,
             run_timeout_ms: None,
             pay_timeout_ms: None,
@@ -229,12 +239,18 @@ impl Request {
         let tolerable = match self.validate {
             Validation::Exact => true,
             Validation::Tolerance { abs, rel_ppm } => (0..=NUMBER_MAX).contains(&abs) && rel_ppm <= ONE_PPM,
+            Validation::Verdict => false,
         };
+        let in_order = |panel: Panel| panel.quorum > 0 && panel.quorum <= panel.validators;
+        let is_own = self.examines.is_none() && self.barred.is_empty();
         let named: BTreeSet<_> = self.providers.iter().collect();
         let quorum = usize::try_from(self.quorum).unwrap_or(usize::MAX);
         let rules = [
             (self.quorum > 0 && self.quorum <= self.replicas, Flaw::WrongQuorum),
             (tolerable, Flaw::WrongTolerance),
+            (self.panel.is_none_or(in_order), Flaw::WrongPanel),
+            (self.panel.is_none() || self.dispatch == Dispatch::Leased, Flaw::OpenPanel),
+            (is_own, Flaw::NotAnOrder),
             (!self.adaptive || self.quorum > 1, Flaw::AdaptiveAlone),
             (self.replicas == 1 || self.dispatch == Dispatch::Leased, Flaw::OpenReplicas),
             (self.attempts.is_none_or(|attempts| attempts >= self.replicas), Flaw::FewerAttemptsThanReplicas),

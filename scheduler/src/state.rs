@@ -1,5 +1,6 @@
 //! The state, and the only function that changes it.
 
+mod examination;
 mod standing;
 mod till;
 
@@ -114,23 +115,28 @@ impl State {
             Fact::WentOffline { provider, grace_until_ms } => self.went_offline(*provider, *grace_until_ms),
             Fact::Restarted { grace_until_ms } => self.restarted(*grace_until_ms),
             Fact::ProviderForgotten { provider } => self.forget_provider(*provider),
-            Fact::Requested { job, customer, request, terms } => self.add_job(Box::new(Job {
-                id: *job,
-                customer: *customer,
-                request: request.clone(),
-                terms: *terms,
-                arrival: self.next_arrival,
-                arrived_ms: record.at_ms,
-                rests_until_ms: None,
-                bidding: Bidding::default(),
-                failed_input: None,
-                backup: None,
-                leases: Vec::new(),
-                attempts: Vec::new(),
-                submissions: Vec::new(),
-                stage: Stage::Active,
-                money: Money::default(),
-            })),
+            Fact::Requested { job, customer, request, terms } => {
+                self.add_job(Box::new(Job {
+                    id: *job,
+                    customer: *customer,
+                    request: request.clone(),
+                    terms: *terms,
+                    arrival: self.next_arrival,
+                    arrived_ms: record.at_ms,
+                    rests_until_ms: None,
+                    bidding: Bidding::default(),
+                    failed_input: None,
+                    backup: None,
+                    leases: Vec::new(),
+                    attempts: Vec::new(),
+                    submissions: Vec::new(),
+                    stage: Stage::Active,
+                    examination: None,
+                    examined: None,
+                    money: Money::default(),
+                }))?;
+                self.ordered(*job, request.examines)
+            }
             Fact::Leased { job, provider, lease, accept_by_ms, run_ms, agreed_msat } => {
                 self.leased(*job, *provider, *lease, (*accept_by_ms, *run_ms, *agreed_msat))
             }
@@ -200,6 +206,8 @@ impl State {
             Fact::Believed { job, enough } => self.believed(*job, *enough),
             Fact::Opened { job } => self.opened(*job),
             Fact::QueueRestored { kind, now, ends } => self.fairness.restore(*kind, *now, ends),
+            Fact::Examining { job, until_ms } => self.examining(*job, *until_ms),
+            Fact::Examined { job, found, rejected } => self.examined(*job, *found, rejected),
         }
     }
 
@@ -557,6 +565,10 @@ impl State {
             };
             let Submission { provider, late, ran_ms, accepted_ms, .. } = *submission;
             let timed = Timed { ran_ms, accepted_ms };
+            // Those that validators rejected were judged then.
+            if submission.verdict.is_some() {
+                continue;
+            }
             // In open dispatch nobody knows when the work began.
             let counts = leased && verdict == Verdict::Pass;
             if counts {
@@ -582,6 +594,8 @@ impl State {
             job.request.rank = Vec::new();
             job.request.params = Vec::new();
             job.request.providers = Vec::new();
+            job.request.barred = Vec::new();
+            job.examination = None;
             job.rests_until_ms = None;
             job.bidding.until_ms = None;
             for (submission, verdict) in job.submissions.iter_mut().zip(verdicts) {

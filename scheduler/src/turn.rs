@@ -5,6 +5,7 @@
 mod admit;
 mod auction;
 mod chain;
+mod examine;
 mod expire;
 mod grant;
 mod pace;
@@ -15,7 +16,7 @@ mod report;
 use crate::backoff::rest_ms;
 use crate::config::Config;
 use crate::effect::{Effect, End, Judged};
-use crate::id::{JobId, ProviderId};
+use crate::id::{JobId, ProviderId, ResultId};
 use crate::input::Input;
 use crate::job::Job;
 use crate::lease::Reason;
@@ -88,6 +89,7 @@ impl<'a> Turn<'a> {
                 self.claim(job, (payer, provider), msat, marks, confirmed)
             }
             Input::Confirmed { job, payment_hash } => self.confirm(job, payment_hash),
+            Input::Examine { job, by } => self.examine(job, by),
         }
     }
 
@@ -167,11 +169,16 @@ impl<'a> Turn<'a> {
     /// Ends a job without live leases and tells everybody. `verdicts`: one for each result, or none.
     fn end(&mut self, id: JobId, end: End, provider: Option<ProviderId>, verdicts: Vec<Verdict>) {
         let forget_at_ms = self.now_ms.saturating_add(self.config.ended_retention_ms);
+        let job = self.state.jobs.get(&id);
+        let validators = job.and_then(|job| job.examination?.by);
+        // What validators rejected was told then.
+        let undecided = job.into_iter().flat_map(|job| &job.submissions).filter(|one| one.verdict.is_none());
+        let news: Vec<ResultId> = undecided.map(|one| one.result).collect();
         self.record(Fact::Ended { job: id, end: end.clone(), provider, verdicts, forget_at_ms });
         let Some(job) = self.state.jobs.get(&id) else {
             panic!("{id:?} ended and is not known");
         };
-        self.step.effects.extend(verdicts_of(job));
+        self.step.effects.extend(verdicts_of(job, &news));
         self.step.effects.push(Effect::AnnounceEnd {
             job: id,
             customer: job.customer,
@@ -179,9 +186,13 @@ impl<'a> Turn<'a> {
             failed_input: job.failed_input,
             reasons: reasons_of(job, &end),
             judged: judged_of(job),
+            examined: job.examined,
             end,
         });
         self.touched.push(id);
+        if let Some(by) = validators {
+            self.end_without_result(by, End::Cancelled, &Reason::Cancelled);
+        }
     }
 
     /// Ends an open job without a result: first its leases, for this reason.
@@ -189,6 +200,7 @@ impl<'a> Turn<'a> {
         self.withdraw_all(id, reason);
         let last = self.state.jobs.get(&id).and_then(Job::last_holder);
         self.end(id, end, last, Vec::new());
+        self.conclude(id, None);
     }
 
     /// An attempt failed: the next provider's turn, or the end.
@@ -225,8 +237,8 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// The verdicts on the results of an ended job, when they were compared.
-fn verdicts_of(job: &Job) -> Vec<Effect> {
+/// The verdicts on these results of a job.
+fn verdicts_of(job: &Job, news: &[ResultId]) -> Vec<Effect> {
     let judged = job.submissions.iter().filter_map(|submission| Some((submission, submission.verdict?)));
     let agreed = judged.clone().filter(|(_, verdict)| *verdict == Verdict::Pass).count();
     let tell = |(submission, verdict): (&Submission, Verdict)| Effect::AnnounceVerdict {
@@ -237,7 +249,8 @@ fn verdicts_of(job: &Job) -> Vec<Effect> {
         agreed: u32::try_from(agreed).unwrap_or(u32::MAX),
         results: u32::try_from(job.submissions.len()).unwrap_or(u32::MAX),
     };
-    if job.compares() { judged.map(tell).collect() } else { Vec::new() }
+    let told = judged.filter(|(submission, _)| news.contains(&submission.result)).map(tell);
+    if job.judges() { told.collect() } else { Vec::new() }
 }
 
 fn judged_of(job: &Job) -> Vec<Judged> {
@@ -248,14 +261,17 @@ fn judged_of(job: &Job) -> Vec<Judged> {
         verdict: submission.verdict,
         low: submission.low,
     });
-    if job.compares() { judged.collect() } else { Vec::new() }
+    if job.judges() { judged.collect() } else { Vec::new() }
 }
 
 /// Why each attempt failed; of a job without a quorum its results are among them.
 fn reasons_of(job: &Job, end: &End) -> Vec<(u32, ProviderId, Reason)> {
     let past = job.attempts.iter().map(|attempt| (attempt.number, attempt.provider, attempt.reason.clone()));
     let undecided = job.submissions.iter().filter(|submission| !submission.late && *end == End::Failed);
-    let undecided = undecided.map(|submission| (submission.attempt, submission.provider, Reason::NoQuorum));
+    let undecided = undecided.map(|submission| {
+        let reason = if submission.verdict.is_some() { Reason::Rejected } else { Reason::NoQuorum };
+        (submission.attempt, submission.provider, reason)
+    });
     let mut reasons: Vec<_> = past.chain(undecided).collect();
     reasons.sort_by_key(|(number, _, _)| *number);
     reasons

@@ -29,6 +29,8 @@ pub enum Validation {
         /// They differ by at most this share of the larger magnitude, in millionths.
         rel_ppm: u32,
     },
+    /// The same verdict on another result.
+    Verdict,
 }
 
 /// What a result says, as far as it is compared.
@@ -40,6 +42,8 @@ pub enum Answer {
     Digest([u8; 32]),
     /// Its numbers, in units of 10^-12.
     Numbers(Vec<i128>),
+    /// What a validator finds.
+    Verdict(Verdict),
 }
 
 /// What was decided about a result.
@@ -47,8 +51,12 @@ pub enum Answer {
 pub enum Verdict {
     /// It is in the quorum.
     Pass,
-    /// A quorum says something else.
+    /// A quorum says something else; or validators found it far from what is right.
     Outlier,
+    /// Validators found it wrong.
+    Fail,
+    /// Validators found it to be somebody else's.
+    Copy,
 }
 
 /// A result that came in for a job.
@@ -93,7 +101,14 @@ impl Verdict {
         match self {
             Verdict::Pass => "pass",
             Verdict::Outlier => "outlier",
+            Verdict::Fail => "fail",
+            Verdict::Copy => "copy",
         }
+    }
+
+    /// Whether it is against the result.
+    pub fn rejects(self) -> bool {
+        self != Verdict::Pass
     }
 }
 
@@ -113,8 +128,10 @@ impl Answer {
                 let in_range = |number: &i128| (-NUMBER_MAX..=NUMBER_MAX).contains(number);
                 (1..=NUMBERS_MAX).contains(&numbers.len()) && numbers.iter().all(in_range)
             }
-            (Validation::Exact, Answer::Unread | Answer::Numbers(_))
-            | (Validation::Tolerance { .. }, Answer::Unread | Answer::Digest(_)) => false,
+            (Validation::Verdict, Answer::Verdict(_)) => true,
+            (Validation::Exact, Answer::Unread | Answer::Numbers(_) | Answer::Verdict(_))
+            | (Validation::Tolerance { .. }, Answer::Unread | Answer::Digest(_) | Answer::Verdict(_))
+            | (Validation::Verdict, Answer::Unread | Answer::Digest(_) | Answer::Numbers(_)) => false,
         }
     }
 }
@@ -128,18 +145,22 @@ impl Validation {
                 let mut pairs = one.iter().zip(other);
                 one.len() == other.len() && pairs.all(|(one, other)| near(*one, *other, abs, rel_ppm))
             }
+            (Validation::Verdict, Answer::Verdict(one), Answer::Verdict(other)) => one == other,
             (
-                Validation::Exact | Validation::Tolerance { .. },
-                Answer::Unread | Answer::Digest(_) | Answer::Numbers(_),
-                Answer::Unread | Answer::Digest(_) | Answer::Numbers(_),
+                Validation::Exact | Validation::Tolerance { .. } | Validation::Verdict,
+                Answer::Unread | Answer::Digest(_) | Answer::Numbers(_) | Answer::Verdict(_),
+                Answer::Unread | Answer::Digest(_) | Answer::Numbers(_) | Answer::Verdict(_),
             ) => false,
         }
     }
 
-    /// The group around each result, in their order.
+    /// The group around each result on which nothing is decided, in their order.
     pub fn groups(self, submissions: &[Submission]) -> impl Iterator<Item = Group> {
-        submissions.iter().enumerate().map(move |(at, centre)| {
-            let joins = |(other, submission): (usize, &Submission)| other == at || self.same(centre, submission);
+        let centres = submissions.iter().enumerate().filter(|(_, submission)| submission.verdict.is_none());
+        centres.map(move |(at, centre)| {
+            let joins = |(other, submission): (usize, &Submission)| {
+                other == at || (submission.verdict.is_none() && self.same(centre, submission))
+            };
             let members: Vec<bool> = submissions.iter().enumerate().map(joins).collect();
             let first = members.iter().position(|member| *member).unwrap_or(at);
             Group { first, members }

@@ -35,6 +35,8 @@ pub struct MarketConfig {
     pub liveness_s: u64,
     /// The longest that offers for a job are taken.
     pub max_auction_s: u64,
+    /// The longest that a result waits for validators; at most half of the time that its job has left.
+    pub validation_timeout_s: u64,
     /// The longest rest of a job after its second failed lease; doubled with each further one.
     pub retry_s: u64,
     /// The longest rest of all.
@@ -91,6 +93,7 @@ impl Default for MarketConfig {
             restart_grace_s: 15,
             liveness_s: 900,
             max_auction_s: 3_600,
+            validation_timeout_s: 600,
             retry_s: 1,
             max_retry_s: 60,
             attempts: 5,

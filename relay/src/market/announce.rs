@@ -1,11 +1,13 @@
 //! What the scheduler must tell the world, as events for the relay to sign (docs/market.md has the table).
 
 use mercato_scheduler::{
-    Bill, CustomerId, Effect, End, JobId, JobView, Judged, LeaseView, Payment, ProviderId, Reason, Upstream, Verdict,
+    Bill, CustomerId, Effect, End, Examination, JobId, JobView, Judged, LeaseView, Payment, ProviderId, Reason,
+    Upstream, Verdict,
 };
 
 use super::clock::Moment;
 use super::keys::{Author, MarketKeys};
+use super::order;
 use super::tape::Head;
 use crate::nostr::{Event, kind};
 
@@ -102,10 +104,13 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
                 tag("job", [hex(&job.0)]),
                 tag("quorum", [agreed.to_string(), results.to_string()]),
             ];
-            let content = format!("{word}: {agreed} of {results} results agree");
+            let content = match verdict {
+                Verdict::Fail | Verdict::Copy => format!("{word}: validators say so"),
+                Verdict::Pass | Verdict::Outlier => format!("{word}: {agreed} of {results} results agree"),
+            };
             Draft { kind: kind::LABEL, tags, content }
         }
-        Effect::AnnounceEnd { job, customer, provider, end, failed_input, reasons, judged } => {
+        Effect::AnnounceEnd { job, customer, provider, end, failed_input, reasons, judged, examined } => {
             let words = end_words(end);
             let mut tags = vec![tag("status", [end_status(end), words]), tag("e", [hex(&job.0)])];
             tags.extend(provider.iter().map(|provider| tag("p", [hex(&provider.0)])));
@@ -121,12 +126,16 @@ pub fn draft(effect: &Effect, request: Option<&str>, snapshot: Option<&Head>, no
                 let word = verdict.map_or("undecided", Verdict::as_str);
                 tag("verdict", [hex(&result.0), hex(&provider.0), word.to_owned(), low.to_string()])
             }));
+            tags.extend(examined.map(|finding| tag("validated", [finding.as_str()])));
             tags.extend(failed_input.map(|input| tag("upstream-failed", [hex(&input.0)])));
             tags.extend(reasons.iter().map(|(attempt, provider, reason)| reason_tag(*attempt, provider, reason)));
             Draft { kind: kind::JOB_FEEDBACK, tags, content: end_content(words, *failed_input, reasons) }
         }
         Effect::AnnounceState { view } => state(view, now),
         Effect::AnnouncePayment { customer, payment } => paid(customer, payment),
+        Effect::OrderValidation { job, result, panel, until_ms, .. } => {
+            order::draft(*job, *result, *panel, seconds(now, *until_ms))
+        }
     }
 }
 
@@ -201,6 +210,10 @@ fn state(view: &JobView, now: Moment) -> Draft {
     }
     tags.push(tag("deadline", [seconds(now, view.deadline_ms).to_string()]));
     tags.extend(view.inputs.iter().map(input_tag));
+    if let Some(Examination { until_ms, by }) = view.examination {
+        tags.push(tag("validation", by.map(|by| hex(&by.0)).into_iter().chain([seconds(now, until_ms).to_string()])));
+    }
+    tags.extend(view.examined.map(|finding| tag("validated", [finding.as_str()])));
     tags.extend(view.bids_until_ms.map(|at_ms| tag("offers_until", [seconds(now, at_ms).to_string()])));
     tags.extend(view.rests_until_ms.map(|at_ms| tag("rests_until", [seconds(now, at_ms).to_string()])));
     tags.extend(view.amount_msat.map(|amount| tag("amount", [amount.to_string()])));

@@ -1,6 +1,6 @@
-//! What is compared of a result on which several providers are to agree (docs/market.md): a digest, or numbers.
+//! What is read of a result on which several providers are to agree (docs/market.md): a digest, numbers, or a validator's verdict.
 
-use mercato_scheduler::{Answer, NUMBER_PLACES, Validation};
+use mercato_scheduler::{Answer, NUMBER_PLACES, Validation, Verdict};
 use sha2::{Digest, Sha256};
 
 use super::tag::{Malformed, Tags, shown};
@@ -16,7 +16,15 @@ pub fn parse(event: &Event, tags: &Tags, validate: Validation) -> Result<Answer,
     match validate {
         Validation::Exact => digest(event, tags).map(Answer::Digest),
         Validation::Tolerance { .. } => numbers(&event.content()).map(Answer::Numbers),
+        Validation::Verdict => verdict(&event.content()).map(Answer::Verdict),
     }
+}
+
+/// What a validator finds, in one word.
+fn verdict(content: &str) -> Result<Verdict, Malformed> {
+    let words = [Verdict::Pass, Verdict::Fail, Verdict::Outlier, Verdict::Copy];
+    let named = words.into_iter().find(|verdict| verdict.as_str() == content.trim());
+    named.ok_or_else(|| Malformed::new("content", "a validator says pass, fail, outlier or copy"))
 }
 
 /// The blob's, if the result names one by `x`, else the content's.

@@ -7,8 +7,11 @@ use crate::nostr::{Pubkey, kind};
 
 /// Of whom a fact says something new; the state knows of it already.
 pub fn concerned(fact: &Fact, state: &State) -> Vec<Pubkey> {
-    let (Fact::LeaseEnded { job, .. } | Fact::Ended { job, .. } | Fact::Settled { job, .. } | Fact::WentUnpaid { job }) =
-        fact
+    let (Fact::Examined { job, .. }
+    | Fact::LeaseEnded { job, .. }
+    | Fact::Ended { job, .. }
+    | Fact::Settled { job, .. }
+    | Fact::WentUnpaid { job }) = fact
     else {
         return Vec::new();
     };

@@ -1,6 +1,6 @@
 //! What each kind of event asks of the scheduler: one verb for each.
 
-use mercato_scheduler::{Advert, Answer, Feedback, Input, Presence, Refusal, ResultId, Validation};
+use mercato_scheduler::{Advert, Answer, Feedback, Input, Presence, Refusal, ResultId};
 
 use super::catalogue::Row;
 use super::clock::Moment;
@@ -184,7 +184,7 @@ impl Market {
             return self.take_proof(now, event, id, output);
         }
         let feedback = feedback::parse(event, &tags).map_err(malformed)?;
-        if feedback == Feedback::Partial && !event.content().is_empty() && self.compares(&id).is_some() {
+        if feedback == Feedback::Partial && !event.content().is_empty() && self.compares(&id) {
             return Err("blocked: others work on this job too and must not see yours: deliver it whole".to_owned());
         }
         let (job, provider) = (job_id(&id), provider_id(&event.pubkey));
@@ -222,14 +222,16 @@ impl Market {
         job.is_some_and(|job| job.customer == customer_id(pubkey))
     }
 
-    /// How the results of an open job are compared, if they are.
-    fn compares(&self, id: &EventId) -> Option<Validation> {
+    /// Whether the results of an open job are compared.
+    fn compares(&self, id: &EventId) -> bool {
         let job = self.scheduler.state().jobs().get(&job_id(id));
-        job.filter(|job| job.is_open() && job.compares()).map(|job| job.request.validate)
+        job.is_some_and(|job| job.is_open() && job.compares())
     }
 
     fn answer(&self, id: &EventId, event: &Event, tags: &Tags) -> Result<Answer, String> {
-        match self.compares(id) {
+        let job = self.scheduler.state().jobs().get(&job_id(id));
+        let read = job.filter(|job| job.is_open() && job.reads_answers()).map(|job| job.request.validate);
+        match read {
             Some(validate) => answer::parse(event, tags, validate).map_err(malformed),
             None => Ok(Answer::Unread),
         }

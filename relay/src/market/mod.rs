@@ -24,6 +24,7 @@ pub mod journal;
 mod keys;
 mod money;
 mod news;
+mod order;
 mod payment;
 mod presence;
 mod refusal;
@@ -366,7 +367,13 @@ impl Market {
             self.news.note(assertion::concerned(&record.fact, self.scheduler.state()), now.market_ms);
         }
         for effect in &step.effects {
-            self.announce(now, effect, snapshot, output);
+            if !matches!(effect, Effect::OrderValidation { .. }) {
+                self.announce(now, effect, snapshot, output);
+            }
+        }
+        // These are steps of their own, and the states that they tell are the newer ones.
+        for effect in &step.effects {
+            self.order(now, effect, output);
         }
         Ok(())
     }
@@ -474,13 +481,7 @@ impl Market {
                 self.reveal(now, *job, output);
                 self.release_offers(*job, output);
                 drop(self.audiences.open(&EventId(job.0)));
-                let row = self.scheduler.state().jobs().get(job);
-                for submission in row.into_iter().flat_map(|job| &job.submissions) {
-                    let result = EventId(submission.result.0);
-                    if let Some(told) = self.audiences.release(&result) {
-                        output.releases.push(Release { event: result, told: told.into_iter().collect() });
-                    }
-                }
+                self.release_results(*job, output);
             }
             Fact::Opened { job } => {
                 let event = EventId(job.0);
@@ -488,7 +489,13 @@ impl Market {
                     output.releases.push(Release { event, told: told.into_iter().collect() });
                 }
             }
-            Fact::Advertised { .. }
+            Fact::Examining { job, .. } => {
+                // Nobody delivers now, so nobody can copy; and validators must read it.
+                self.reveal(now, *job, output);
+                self.release_results(*job, output);
+            }
+            Fact::Examined { .. }
+            | Fact::Advertised { .. }
             | Fact::Listened { .. }
             | Fact::Waited { .. }
             | Fact::Believed { .. }
@@ -524,6 +531,32 @@ impl Market {
         }
     }
 
+    /// Lets everybody read the results of a job.
+    fn release_results(&self, job: JobId, output: &mut Output) {
+        let row = self.scheduler.state().jobs().get(&job);
+        for submission in row.into_iter().flat_map(|job| &job.submissions) {
+            let event = EventId(submission.result.0);
+            if let Some(told) = self.audiences.release(&event) {
+                output.releases.push(Release { event, told: told.into_iter().collect() });
+            }
+        }
+    }
+
+    /// Orders validators, in the same commit as what is to be looked at.
+    fn order(&mut self, now: Moment, effect: &Effect, output: &mut Output) {
+        let Effect::OrderValidation { job, .. } = effect else { return };
+        let mut draft = announce::draft(effect, None, None, now);
+        // Another relay that comes by it has not to schedule it as well.
+        draft.tags.push(announce::tag("scheduler", [self.keys.public().to_hex()]));
+        let (created_at, author) = (now.wall_s(), Author::Relay);
+        let announcement = Announcement { draft, created_at, state_of: None, author };
+        // Its id is needed now, and leases carry it. Signed again with the rest of the commit it has the same id.
+        let event = announcement.clone().sign(&self.keys);
+        self.uncommitted.put(&event, &*self.store);
+        output.announcements.push(announcement);
+        self.step_surely(now, Input::Examine { job: *job, by: job_id(&event.id) }, output);
+    }
+
     /// Lets everybody read the offers for a job, those that were changed too.
     fn release_offers(&self, job: JobId, output: &mut Output) {
         let row = self.scheduler.state().jobs().get(&job);
@@ -547,7 +580,8 @@ impl Market {
             Effect::AnnounceWithdrawal { .. }
             | Effect::AnnounceVerdict { .. }
             | Effect::AnnounceEnd { .. }
-            | Effect::AnnouncePayment { .. } => (None, now.wall_s()),
+            | Effect::AnnouncePayment { .. }
+            | Effect::OrderValidation { .. } => (None, now.wall_s()),
         };
         let state_of = match effect {
             Effect::AnnounceState { view } => Some(view.job),
@@ -555,7 +589,8 @@ impl Market {
             | Effect::AnnounceWithdrawal { .. }
             | Effect::AnnounceVerdict { .. }
             | Effect::AnnounceEnd { .. }
-            | Effect::AnnouncePayment { .. } => None,
+            | Effect::AnnouncePayment { .. }
+            | Effect::OrderValidation { .. } => None,
         };
         let draft = announce::draft(effect, request.as_deref(), snapshot.as_ref(), now);
         output.announcements.push(Announcement { draft, created_at, state_of, author: Author::Relay });
@@ -572,9 +607,11 @@ impl Market {
     fn restore_audiences(&self) {
         let jobs = self.scheduler.state().jobs().values();
         let restricted = jobs.filter_map(|job| Some((EventId(job.id.0), audience_of(job)?)));
-        let comparing = self.scheduler.state().jobs().values().filter(|job| job.is_open() && job.compares());
+        // While validators are at work, and once they have rejected a result, it is for everybody.
+        let compares = |job: &&Job| job.is_open() && job.compares() && job.examination.is_none();
+        let comparing = self.scheduler.state().jobs().values().filter(compares);
         let withheld = comparing.flat_map(|job| {
-            let results = job.submissions.iter();
+            let results = job.submissions.iter().filter(|submission| submission.verdict.is_none());
             results.map(|submission| (EventId(submission.result.0), readers_of(job, submission.provider)))
         });
         let bidding = self.scheduler.state().jobs().values().filter(|job| job.bidding.until_ms.is_some());
@@ -688,6 +725,7 @@ fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
         // Often enough that the window is right to a few per cent, seldom enough not to fill the journal.
         seen_resolution_ms: ms(config.liveness_s) / 30,
         auction_max_ms: ms(config.max_auction_s),
+        validation_timeout_ms: ms(config.validation_timeout_s),
         retry_base_ms: ms(config.retry_s),
         retry_max_ms: ms(config.max_retry_s),
         attempts_default: config.attempts,

@@ -17,7 +17,8 @@ fn prefix(refusal: &Refusal) -> &'static str {
         | Refusal::PaidAStranger
         | Refusal::NeverLeased
         | Refusal::StaleLease { .. } => "restricted",
-        Refusal::NoBidding
+        Refusal::UnderExamination
+        | Refusal::NoBidding
         | Refusal::AlreadyEnded { .. }
         | Refusal::InputFailed { .. }
         | Refusal::SecondResult
@@ -36,6 +37,8 @@ fn prefix(refusal: &Refusal) -> &'static str {
         | Refusal::TooManyReplicas { .. }
         | Refusal::DeadlinePassed
         | Refusal::OfferTooHigh { .. }
+        | Refusal::NotExamined
+        | Refusal::TooManyValidators { .. }
         | Refusal::InputCycle
         | Refusal::InputsTooDeep
         | Refusal::InvalidRequest(_)

@@ -1,7 +1,7 @@
 //! Job requests, kinds 5000-5999: NIP-90 tags and ours become what the scheduler is asked.
 
 use mercato_scheduler::{
-    Auction, Dispatch, NUMBER_PLACES, ONE_PPM, Order, PARAMS_MAX, ProviderId, Rank, Request, Requirement, Rule,
+    Auction, Dispatch, NUMBER_PLACES, ONE_PPM, Order, PARAMS_MAX, Panel, ProviderId, Rank, Request, Requirement, Rule,
     TEXT_MAX, Validation, Value,
 };
 
@@ -34,6 +34,7 @@ pub fn parse(event: &Event, config: &MarketConfig, own: &Pubkey, now: Moment) ->
     let mut request = Request {
         inputs: input::parse(&tags, dispatch)?,
         auction: auction(&tags)?,
+        panel: panel(&tags)?,
         replicas,
         quorum,
         validate,
@@ -95,6 +96,26 @@ fn dispatch(tags: &Tags, default: config::Dispatch) -> Result<Dispatch, Malforme
         Some("open") => Ok(Dispatch::Open),
         Some(unknown) => Err(Malformed::new("dispatch", format!("{} is neither leased nor open", shown(unknown)))),
     }
+}
+
+/// Who is to look at the result: `["validate", "validator", number, quorum, msat]`, of which all but the first two may be left out.
+fn panel(tags: &Tags) -> Result<Option<Panel>, Malformed> {
+    let mut named = tags.named("validate").filter(|tag| tag.first().is_some_and(|method| method == "validator"));
+    let Some(elements) = named.next() else { return Ok(None) };
+    if named.next().is_some() {
+        return Err(Malformed::new("validate", "stands twice"));
+    }
+    let [_, wishes @ ..] = elements else { return Ok(None) };
+    let (validators, quorum, bid_msat) = match wishes {
+        [] => (1, None, None),
+        [validators] => (tag::whole("validate", validators)?, None, None),
+        [validators, quorum] => (tag::whole("validate", validators)?, Some(quorum), None),
+        [validators, quorum, msat] => (tag::whole("validate", validators)?, Some(quorum), Some(msat)),
+        [..] => return Err(Malformed::new("validate", "validator has at most a number, a quorum and msat")),
+    };
+    let quorum = quorum.map_or(Ok(validators / 2 + 1), |quorum| tag::whole("validate", quorum))?;
+    let bid_msat = bid_msat.map_or(Ok(None), |msat| money::msat("validate", msat))?.unwrap_or(0);
+    Ok(Some(Panel { validators, quorum, bid_msat }))
 }
 
 /// How long offers are taken, and how they are judged.
@@ -178,6 +199,7 @@ fn validation(tags: &Tags, compares: bool) -> Result<Validation, Malformed> {
             [] => return Err(Malformed::new("validate", "needs a method")),
             [method, ..] if method.is_empty() => return Err(Malformed::new("validate", "needs a method")),
             [method] if method == "adaptive" => continue,
+            [method, ..] if method == "validator" => continue,
             [method, ..] if method == "exact" => Validation::Exact,
             [method, tolerance @ ..] if method == "tolerance" => tolerances(tolerance)?,
             [method, ..] if compares => {

@@ -56,6 +56,9 @@ fn order(effect: Effect) -> Option<Order> {
             };
             Some(Order::End { job, winner })
         }
-        Effect::AnnounceVerdict { .. } | Effect::AnnounceState { .. } | Effect::AnnouncePayment { .. } => None,
+        Effect::AnnounceVerdict { .. }
+        | Effect::AnnounceState { .. }
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     }
 }

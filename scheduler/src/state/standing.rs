@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a result is accepted, or agrees with the accepted one | 1 for | |
 //! | the same, late | 1/2 for (its lease counted against it before) | |
-//! | a quorum says something else | 2 against | |
+//! | a quorum says something else, or validators reject it | 2 against | |
 //! | a lease ends by its fault | against, by the weight of what it was paid | |
 //! | the accepted result is paid | for, by the weight of what was paid, less the 1 from before | the same, for |
 //! | the same, late | the same | half as much for |
@@ -135,12 +135,12 @@ impl State {
         let outcome = match (verdict, late) {
             (Verdict::Pass, false) => Evidence { good: OUTCOME, bad: 0 },
             (Verdict::Pass, true) => Evidence { good: OUTCOME / 2, bad: 0 },
-            (Verdict::Outlier, false | true) => Evidence { good: 0, bad: 2 * OUTCOME },
+            (Verdict::Outlier | Verdict::Fail | Verdict::Copy, false | true) => Evidence { good: 0, bad: 2 * OUTCOME },
         };
         self.rate_provider(id, provider, outcome)?;
         match verdict {
             Verdict::Pass => self.acquaint(id, provider),
-            Verdict::Outlier => Ok(()),
+            Verdict::Outlier | Verdict::Fail | Verdict::Copy => Ok(()),
         }
     }
 

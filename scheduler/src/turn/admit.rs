@@ -19,9 +19,15 @@ impl Turn<'_> {
         request.inputs.sort_unstable_by_key(|input| (input.job, input.result.is_none()));
         request.inputs.dedup_by_key(|input| input.job);
         // Whoever answers in open dispatch is not given its inputs.
-        request.may_open &= request.inputs.is_empty() && request.auction.is_none();
+        request.may_open &= request.inputs.is_empty() && request.auction.is_none() && request.panel.is_none();
         self.resolve_inputs(&mut request);
         self.check_inputs(job, &request)?;
+        self.enter(job, (customer, rank), request);
+        Ok(())
+    }
+
+    /// Takes a job that nothing speaks against.
+    pub(super) fn enter(&mut self, job: JobId, (customer, rank): (CustomerId, u32), request: Request) {
         let times = (self.now_ms, self.inputs_by_ms(&request));
         let replicas = if request.dispatch == Dispatch::Open { 0 } else { request.replicas };
         let span = self.state.fairness.span(request.kind, customer, rank, replicas);
@@ -35,7 +41,6 @@ impl Turn<'_> {
             Dispatch::Leased => self.wakes.job((span.start, arrival), job),
             Dispatch::Open => {}
         }
-        Ok(())
     }
 
     fn check_request(&self, job: JobId, (customer, rank): (CustomerId, u32), request: &Request) -> Result<(), Refusal> {
@@ -47,6 +52,9 @@ impl Turn<'_> {
         }
         if request.replicas > self.config.replicas_max {
             return Err(Refusal::TooManyReplicas { max: self.config.replicas_max });
+        }
+        if request.panel.is_some_and(|panel| panel.validators > self.config.replicas_max) {
+            return Err(Refusal::TooManyValidators { max: self.config.replicas_max });
         }
         if request.deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now_ms) {
             return Err(Refusal::DeadlinePassed);

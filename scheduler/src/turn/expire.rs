@@ -38,7 +38,12 @@ impl Turn<'_> {
             return self.expire_whole(id, deadline);
         };
         match deadline {
-            Deadline::Job | Deadline::Rest | Deadline::Bids | Deadline::Bill | Deadline::Open => {
+            Deadline::Examination
+            | Deadline::Job
+            | Deadline::Rest
+            | Deadline::Bids
+            | Deadline::Bill
+            | Deadline::Open => {
                 panic!("this deadline of {id:?} is not a lease's")
             }
             Deadline::Grace => self.fail_attempt(id, lease, Reason::Disconnected),
@@ -61,6 +66,7 @@ impl Turn<'_> {
             Deadline::Job => self.end_without_result(id, End::Expired, &Reason::Expired),
             Deadline::Open => self.open_unless_known(id),
             Deadline::Bids => self.close_bids(id),
+            Deadline::Examination => self.follow(id, None),
             Deadline::Rest => {
                 self.record(Fact::Woke { job: id });
                 self.touched.push(id);

@@ -10,7 +10,7 @@ use crate::lease::{Phase, Reason};
 use crate::record::Fact;
 use crate::refusal::Refusal;
 use crate::request::Dispatch;
-use crate::validation::{Answer, Verdict};
+use crate::validation::{Answer, Submission, Verdict};
 
 impl Turn<'_> {
     pub(super) fn hear(
@@ -99,11 +99,14 @@ impl Turn<'_> {
         if matches!(job.standing(provider), Standing::Delivered(_)) {
             return Err(Refusal::SecondResult);
         }
-        let (compares, validate) = (job.compares(), job.request.validate);
-        if compares && !answer.suits(validate) {
+        if job.examination.is_some() {
+            return Err(Refusal::UnderExamination);
+        }
+        let (reads, validate) = (job.reads_answers(), job.request.validate);
+        if reads && !answer.suits(validate) {
             return Err(Refusal::UnfitAnswer { validate });
         }
-        let answer = if compares { answer } else { Answer::Unread };
+        let answer = if reads { answer } else { Answer::Unread };
         let late = matches!(job.standing(provider), Standing::Past(_));
         if claims {
             self.open(id);
@@ -140,17 +143,39 @@ impl Turn<'_> {
         let Some(first) = job.submissions.get(group.first) else {
             panic!("the quorum on {id:?} has no result");
         };
-        let (winner, end) = (first.provider, End::Succeeded { result: first.result });
-        let verdict = |in_group: &bool| if *in_group { Verdict::Pass } else { Verdict::Outlier };
-        let verdicts = group.members.iter().map(verdict).collect();
+        let (result, panel) = (first.result, job.request.panel);
         let reason = match (job.request.replicas, late, job.backup) {
             (1, true, _) => Reason::LateResultWon,
             (1, false, Some(_)) => Reason::Outrun,
             (_, _, _) => Reason::QuorumReached,
         };
         self.withdraw_all(id, &reason);
+        match panel {
+            Some(panel) => self.ask_validators(id, result, panel),
+            None => self.accept(id),
+        }
+    }
+
+    /// Ends a job, of which no lease is live, with the result that a quorum agrees on.
+    pub(super) fn accept(&mut self, id: JobId) {
+        let quorum = self.state.jobs.get(&id).and_then(|job| Some((job, job.quorum()?)));
+        let Some((job, first, group)) =
+            quorum.and_then(|(job, group)| Some((job, job.submissions.get(group.first)?, group)))
+        else {
+            panic!("the quorum on {id:?} has no result");
+        };
+        let (winner, end) = (first.provider, End::Succeeded { result: first.result });
+        let verdict = |(submission, in_group): (&Submission, &bool)| {
+            submission.verdict.unwrap_or(if *in_group { Verdict::Pass } else { Verdict::Outlier })
+        };
+        let verdicts = job.submissions.iter().zip(&group.members).map(verdict).collect();
+        let found = match (&first.answer, job.request.examines) {
+            (Answer::Verdict(found), Some(_)) => Some(*found),
+            (Answer::Unread | Answer::Digest(_) | Answer::Numbers(_) | Answer::Verdict(_), _) => None,
+        };
         self.end(id, end, Some(winner), verdicts);
         self.settle(id);
+        self.conclude(id, found);
     }
 
     pub(super) fn cancel(&mut self, id: JobId, by: CustomerId) -> Result<(), Refusal> {

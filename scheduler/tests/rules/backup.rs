@@ -46,7 +46,8 @@ fn backups(effects: &[Effect]) -> Vec<(ProviderId, u64)> {
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => None,
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     };
     effects.iter().filter_map(backup).collect()
 }

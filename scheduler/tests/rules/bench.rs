@@ -224,7 +224,8 @@ pub fn leases(effects: &[Effect]) -> Vec<(JobId, ProviderId)> {
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => None,
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     };
     effects.iter().filter_map(lease).collect()
 }
@@ -237,7 +238,8 @@ pub fn withdrawals(effects: &[Effect]) -> Vec<(ProviderId, Reason)> {
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => None,
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     };
     effects.iter().filter_map(withdrawal).collect()
 }
@@ -250,7 +252,8 @@ pub fn verdicts(effects: &[Effect]) -> Vec<(ProviderId, Verdict)> {
         | Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => None,
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     };
     effects.iter().filter_map(verdict).collect()
 }
@@ -263,7 +266,8 @@ pub fn ends(effects: &[Effect]) -> Vec<(End, Option<ProviderId>)> {
         | Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => None,
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     };
     effects.iter().filter_map(end).collect()
 }

@@ -24,6 +24,7 @@ fn inputs(effects: &[Effect]) -> Vec<Upstream> {
         Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. } => None,
     };
@@ -37,6 +38,7 @@ fn failed_inputs(effects: &[Effect]) -> Vec<(JobId, Option<JobId>)> {
         | Effect::AnnounceWithdrawal { .. }
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. }
         | Effect::AnnounceState { .. } => None,
     };
     effects.iter().filter_map(of).collect()

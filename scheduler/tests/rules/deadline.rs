@@ -176,7 +176,8 @@ fn a_lease_ends_no_later_than_its_job() {
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => None,
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     });
     assert_eq!(expires, Some(4));
 }

@@ -21,5 +21,6 @@ mod replicas;
 mod reputation;
 mod retry;
 mod twin;
+mod validators;
 mod votes;
 mod walk_in;

@@ -28,7 +28,8 @@ fn granted_ms(effects: &[Effect]) -> u64 {
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => None,
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     });
     run.expect("a lease")
 }

@@ -122,6 +122,9 @@ fn any_request() -> impl Strategy<Value = Request> {
             heartbeat_timeout_ms: heartbeat,
             attempts,
             deadline_ms,
+            panel: (bid_msat == Some(3)).then_some(Panel { validators: replicas, quorum, bid_msat: 1 }),
+            examines: None,
+            barred: Vec::new(),
         }
     })
 }
@@ -139,6 +142,8 @@ fn any_answer() -> impl Strategy<Value = Answer> {
         5 => (0..3u8).prop_map(|n| Answer::Digest([n; 32])),
         4 => vec(-4..9i128, 1..3).prop_map(Answer::Numbers),
         1 => Just(Answer::Unread),
+        2 => Just(Answer::Verdict(Verdict::Pass)),
+        2 => Just(Answer::Verdict(Verdict::Fail)),
     ]
 }
 
@@ -189,6 +194,7 @@ fn any_input() -> impl Strategy<Value = Input> {
                 Input::Claimed { job, provider, payer: customer(n), msat, marks, confirmed }
             }),
         1 => (any_job(), 0..40u8).prop_map(|(job, n)| Input::Confirmed { job, payment_hash: marks(n).payment_hash }),
+        2 => (any_job(), any_job()).prop_map(|(job, by)| Input::Examine { job, by }),
         1 => Just(Input::Restarted),
         6 => Just(Input::Tick),
     ]
@@ -276,7 +282,8 @@ proptest! {
                 | Effect::AnnounceWithdrawal { .. }
                 | Effect::AnnounceVerdict { .. }
                 | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => {}
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => {}
             }
         };
         for effects in answers.iter().flatten() {

@@ -193,7 +193,8 @@ pub fn announced(effects: &[Effect], of: JobId) -> Option<(ProviderId, i64)> {
         | Effect::AnnounceVerdict { .. }
         | Effect::AnnounceEnd { .. }
         | Effect::AnnounceState { .. }
-        | Effect::AnnouncePayment { .. } => None,
+        | Effect::AnnouncePayment { .. }
+        | Effect::OrderValidation { .. } => None,
     })
 }
 

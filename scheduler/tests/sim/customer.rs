@@ -4,7 +4,7 @@ use super::provider::KINDS;
 use super::rng::Rng;
 use super::truth::TOLERANCE;
 use mercato_scheduler::{
-    Auction, CustomerId, Dispatch, JobId, Op, Order, ProviderId, Rank, Request, Requirement, Rule, Upstream,
+    Auction, CustomerId, Dispatch, JobId, Op, Order, Panel, ProviderId, Rank, Request, Requirement, Rule, Upstream,
     Validation, Value,
 };
 
@@ -41,7 +41,9 @@ pub fn request(now_ms: u64, providers: &[ProviderId], recent: &[JobId], rng: &mu
     let rule = if rng.chance(500) { Rule::BestValue } else { Rule::SecondPrice };
     let auction = rng.maybe(120, 1_000, 30_000).map(|window_ms| Auction { window_ms, rule });
     let auction = auction.filter(|_| dispatch == Dispatch::Leased);
+    let panel = (dispatch == Dispatch::Leased && !adaptive).then(|| panel(rng)).flatten();
     Request {
+        panel,
         auction,
         inputs,
         may_open,
@@ -69,6 +71,13 @@ fn inputs(recent: &[JobId], rng: &mut Rng) -> Vec<Upstream> {
     let many = if rng.chance(150) && !recent.is_empty() { rng.between(1, 4) } else { 0 };
     let named = (0..many).map(|_| if rng.chance(10) { job_id(rng) } else { recent[rng.index(recent.len())] });
     named.map(|job| Upstream { job, result: None }).collect()
+}
+
+/// Who is to look at the result, if anybody is.
+fn panel(rng: &mut Rng) -> Option<Panel> {
+    let validators = u32::try_from(rng.maybe(150, 1, 4)?).expect("small");
+    let quorum = u32::try_from(rng.between(1, u64::from(validators) + 1)).expect("small");
+    Some(Panel { validators, quorum, bid_msat: rng.between(0, 3_000) })
 }
 
 /// How many are to do a job, and how many must agree.

@@ -35,6 +35,11 @@ impl Ledger {
                 self.pages.entry(*job).or_default().customer = Some(*customer);
                 Ok(())
             }
+            Input::Examine { job, by } => {
+                let customer = self.pages.get(job).and_then(|page| page.customer);
+                self.pages.entry(*by).or_default().customer = customer;
+                Ok(())
+            }
             Input::Result { job, provider, .. } => {
                 self.pages.entry(*job).or_default().parties.insert(*provider);
                 Ok(())

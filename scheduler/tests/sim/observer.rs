@@ -2,8 +2,8 @@
 
 use super::truth::same;
 use mercato_scheduler::{
-    Advert, Answer, CustomerId, Dispatch, Effect, End, Feedback, Input, JobId, Judged as Compared, LeaseView,
-    ProviderId, Request, ResultId, Status, Upstream, Value, Verdict,
+    Advert, Answer, CustomerId, Dispatch, Effect, End, Feedback, Finding, Input, JobId, Judged as Compared, LeaseView,
+    ProviderId, Request, ResultId, Status, Upstream, VALIDATION_KIND, Validation, Value, Verdict,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +27,18 @@ struct Open {
     holders: BTreeMap<ProviderId, u64>,
     /// Results that were taken, in their order.
     results: Vec<(ProviderId, ResultId, Answer)>,
+    /// What validators are to look at, and until when.
+    ordered: Option<(ResultId, u64)>,
+    /// The job that they do.
+    examined_by: Option<JobId>,
+    /// What they found of it, if anything.
+    found: Option<Verdict>,
+    /// Whether their job is over, or their time.
+    is_examined: bool,
+    /// What they found wrong.
+    rejected: BTreeSet<ResultId>,
+    /// Of a validators' job: whose result they look at, and who may not be one of them.
+    examines: Option<(JobId, BTreeSet<ProviderId>)>,
     verdicts: BTreeMap<ResultId, Verdict>,
     /// It was to be leased, and is for everybody by now.
     opened: bool,
@@ -57,16 +69,33 @@ impl Open {
     /// The results that are the same as one of them.
     fn group(&self, centre: &Answer) -> BTreeSet<ProviderId> {
         let validate = self.request.validate;
-        let alike = self.results.iter().filter(|(_, _, answer)| same(validate, centre, answer));
+        let alike = self.standing().filter(|(_, _, answer)| same(validate, centre, answer));
         alike.map(|(provider, _, _)| *provider).collect()
+    }
+
+    /// Validators found this wrong, and what says the same.
+    fn reject(&mut self, result: ResultId) {
+        let Some((_, _, centre)) = self.results.iter().find(|(_, id, _)| *id == result).cloned() else {
+            return;
+        };
+        let quorums = self.request.quorum > 1;
+        let alike = self.group(&centre);
+        let wrong = self.results.iter().filter(|(by, id, _)| *id == result || (quorums && alike.contains(by)));
+        let wrong: Vec<ResultId> = wrong.map(|(_, id, _)| *id).filter(|id| !self.rejected.contains(id)).collect();
+        self.rejected.extend(wrong);
+    }
+
+    /// Results that validators did not reject.
+    fn standing(&self) -> impl Iterator<Item = &(ProviderId, ResultId, Answer)> {
+        self.results.iter().filter(|(_, result, _)| !self.rejected.contains(result))
     }
 
     /// How many distinct providers agree at most; where nothing is compared, one.
     fn agreed(&self) -> usize {
         if self.request.quorum == 1 {
-            return self.results.len().min(1);
+            return self.standing().count().min(1);
         }
-        self.results.iter().map(|(_, _, answer)| self.group(answer).len()).max().unwrap_or(0)
+        self.standing().map(|(_, _, answer)| self.group(answer).len()).max().unwrap_or(0)
     }
 }
 
@@ -151,9 +180,16 @@ impl Observer {
                     results: Vec::new(),
                     verdicts: BTreeMap::new(),
                     opened: false,
+                    ordered: None,
+                    examined_by: None,
+                    found: None,
+                    is_examined: false,
+                    rejected: BTreeSet::new(),
+                    examines: None,
                 };
                 self.open.insert(*job, open);
             }
+            Input::Examine { job, by } => return self.order(*job, *by),
             Input::Feedback { job, provider, feedback: Feedback::Offer { amount_msat, .. }, .. } => {
                 let open = self.open.get_mut(job).ok_or_else(|| format!("an offer for {job:?}, which is not open"))?;
                 let in_time = open.bids_until_ms.is_some();
@@ -222,6 +258,8 @@ impl Observer {
         let open = self.open.get_mut(&job).ok_or_else(|| format!("a result for {job:?}, which is not open"))?;
         let again = open.results.iter().any(|(by, _, _)| *by == provider);
         hold(!again, || format!("{provider:?} delivered {job:?} twice"))?;
+        let waits = open.ordered.is_some() && !open.is_examined;
+        hold(!waits, || format!("{job:?} takes a result while validators look at it"))?;
         open.results.push((provider, result, answer.clone()));
         if open.live.remove(&provider).is_some() {
             self.release(job, provider);
@@ -233,6 +271,89 @@ impl Observer {
     pub fn shown(&self, job: JobId, by: ProviderId) -> Judged {
         let awaited = self.open.get(&job).is_some_and(|open| open.request.quorum > 1);
         hold(!awaited, || format!("the result of {by:?} for {job:?} is shown while others are to deliver theirs"))
+    }
+
+    /// A result waits for validators.
+    fn ask(&mut self, job: JobId, result: ResultId, until_ms: u64) -> Judged {
+        let open = self.open.get_mut(&job).ok_or_else(|| format!("validators for {job:?}, which is not open"))?;
+        hold(open.request.panel.is_some(), || format!("validators for {job:?}, which asks for none"))?;
+        hold(open.live.is_empty(), || format!("validators for {job:?}, on which others work"))?;
+        hold(open.ordered.is_none() || open.is_examined, || format!("validators for {job:?} twice"))?;
+        let answer = open.standing().find(|(_, id, _)| *id == result).map(|(_, _, answer)| answer.clone());
+        let agreed = answer.map_or(0, |answer| if open.request.quorum > 1 { open.group(&answer).len() } else { 1 });
+        hold(agreed >= size(open.request.quorum), || format!("validators for {job:?} without a quorum"))?;
+        hold(until_ms <= open.deadline_ms, || format!("validators for {job:?} may take too long"))?;
+        (open.ordered, open.examined_by, open.found, open.is_examined) = (Some((result, until_ms)), None, None, false);
+        Ok(())
+    }
+
+    /// Validators are ordered: nobody of those who worked on the job, nor its customer.
+    fn order(&mut self, job: JobId, by: JobId) -> Judged {
+        let open = self.open.get_mut(&job).ok_or_else(|| format!("an order for {job:?}, which is not open"))?;
+        let (Some((_, until_ms)), Some(panel), false) = (open.ordered, open.request.panel, open.is_examined) else {
+            return Err(format!("an order for {job:?}, which waits for no validators"));
+        };
+        open.examined_by = Some(by);
+        let workers = open.holders.keys().copied().chain([ProviderId(open.customer.0)]).collect();
+        let request = Request {
+            replicas: panel.validators,
+            quorum: panel.quorum,
+            bid_msat: Some(panel.bid_msat),
+            validate: Validation::Verdict,
+            ..Request::new(VALIDATION_KIND)
+        };
+        let order = Open {
+            request,
+            customer: open.customer,
+            deadline_ms: until_ms,
+            bids_until_ms: None,
+            offers: BTreeMap::new(),
+            backed_up: None,
+            told_deadline_ms: None,
+            rests_until_ms: None,
+            live: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            results: Vec::new(),
+            verdicts: BTreeMap::new(),
+            ordered: None,
+            examined_by: None,
+            found: None,
+            is_examined: false,
+            rejected: BTreeSet::new(),
+            opened: false,
+            examines: Some((job, workers)),
+        };
+        self.open.insert(by, order);
+        Ok(())
+    }
+
+    /// At the end of a validators' job: what it found counts for the one that waits. At the end of that: it follows what was found.
+    fn findings(&mut self, clock_ms: u64, id: JobId, end: &End, examined: Option<Finding>) -> Judged {
+        let open = self.open.get(&id).ok_or_else(|| format!("the end of {id:?}, which is not open"))?;
+        if let Some((job, _)) = open.examines.clone() {
+            let said = open
+                .results
+                .iter()
+                .find(|(_, result, _)| matches!(end, End::Succeeded { result: accepted } if accepted == result));
+            let found =
+                said.and_then(|(_, _, answer)| if let Answer::Verdict(found) = answer { Some(*found) } else { None });
+            if let Some(other) = self.open.get_mut(&job).filter(|other| other.examined_by == Some(id)) {
+                (other.found, other.is_examined) = (found, true);
+                if let (Some((result, _)), true) = (other.ordered, found.is_some_and(Verdict::rejects)) {
+                    other.reject(result);
+                }
+            }
+            return Ok(());
+        }
+        let succeeded = matches!(end, End::Succeeded { .. });
+        let expected = (succeeded && open.request.panel.is_some()).then_some(if open.found == Some(Verdict::Pass) {
+            Finding::Passed
+        } else {
+            Finding::Unvalidated
+        });
+        hold(examined == expected, || format!("{id:?} says {examined:?} of validators and should say {expected:?}"))?;
+        let had_time = open.ordered.is_some_and(|(_, until_ms)| open.is_examined || until_ms <= clock_ms);
+        hold(expected != Some(Finding::Unvalidated) || had_time, || format!("{id:?} did not wait for validators"))
     }
 
     /// The provider left and must be back by then to keep its leases; or it is back.
@@ -286,13 +407,15 @@ impl Observer {
                 let again = open.verdicts.insert(*result, *verdict);
                 hold(again.is_none(), || format!("{result:?} is judged twice"))
             }
-            Effect::AnnounceEnd { job, customer, provider, end, judged, .. } => {
+            Effect::AnnounceEnd { job, customer, provider, end, judged, examined, .. } => {
+                self.findings(clock_ms, *job, end, *examined)?;
                 let open = self.open.get(job);
                 let due_ms = open.map_or(0, |open| open.deadline_ms).max(up_since_ms);
                 hold(now_ms <= due_ms + 5_000, || format!("{job:?} ended {} ms late", now_ms - due_ms))?;
                 self.end((*job, *customer), *provider, end, judged)
             }
             Effect::AnnouncePayment { .. } => Ok(()),
+            Effect::OrderValidation { job, result, until_ms, .. } => self.ask(*job, *result, *until_ms),
             Effect::AnnounceState { view } => {
                 let known = self.open.contains_key(&view.job) || self.ended.contains(&view.job);
                 hold(known, || format!("the state of {:?}, which nobody asked for", view.job))?;
@@ -330,6 +453,10 @@ impl Observer {
         let open = self.open.get_mut(&job);
         let open = open.ok_or_else(|| format!("a lease on {job:?}, which is not open"))?;
         hold(!open.is_for_all(), || format!("{job:?} is open to all"))?;
+        let waits = open.ordered.is_some() && !open.is_examined;
+        hold(!waits, || format!("{job:?} is leased while validators look at it"))?;
+        let barred = open.examines.as_ref().is_some_and(|(_, barred)| barred.contains(&provider));
+        hold(!barred, || format!("{provider:?} judges its own work in {job:?}"))?;
         let rests = open.rests_until_ms.is_some_and(|until_ms| clock_ms < until_ms);
         hold(!rests, || format!("{job:?} rests and gets a lease"))?;
         let (results, live) = (open.results.len(), open.live.len());
@@ -425,7 +552,7 @@ impl Observer {
         hold(open.live.is_empty(), || format!("{job:?} ended under a live lease"))?;
         let told: Vec<_> = compared.iter().map(|result| result.result).collect();
         let taken = open.results.iter().map(|(_, result, _)| *result);
-        let all: Vec<_> = taken.filter(|_| open.request.quorum > 1).collect();
+        let all: Vec<_> = taken.filter(|_| open.request.quorum > 1 || open.request.panel.is_some()).collect();
         hold(told == all, || format!("{job:?} compared {all:?} and tells of {told:?}"))?;
         let believed = Believed::of(&open, compared);
         hold(customer == open.customer, || format!("the end of {job:?} goes to a stranger"))?;
@@ -443,8 +570,11 @@ impl Observer {
                 decided(job, &open, *result, &believed)
             }
             End::Failed | End::Cancelled | End::Expired => {
-                hold(believed.quorums().is_empty(), || format!("{job:?} had its quorum and did not succeed"))?;
-                hold(open.verdicts.is_empty(), || format!("{job:?} was judged without a quorum"))?;
+                // A customer may take back what validators look at.
+                let waits = open.ordered.is_some() && !open.is_examined && *end == End::Cancelled;
+                hold(waits || believed.quorums().is_empty(), || format!("{job:?} had its quorum and did not succeed"))?;
+                let judged = open.verdicts.keys().find(|result| !open.rejected.contains(result));
+                hold(judged.is_none(), || format!("{job:?} was judged without a quorum"))?;
                 let told = provider.is_some() || open.holders.is_empty();
                 hold(told, || format!("the end of {job:?} is told to no provider"))
             }
@@ -490,7 +620,7 @@ impl<'a> Believed<'a> {
 
     /// Every group that has enough members, is worth enough, and more than any group of the others.
     fn quorums(&self) -> Vec<BTreeSet<ProviderId>> {
-        let (quorum, results) = (size(self.open.request.quorum), &self.open.results);
+        let (quorum, results) = (size(self.open.request.quorum), self.open.standing().collect::<Vec<_>>());
         let groups = || results.iter().map(|(_, _, centre)| self.open.group(centre));
         if quorum == 1 {
             return results.iter().map(|(by, _, _)| BTreeSet::from([*by])).collect();
@@ -512,7 +642,13 @@ impl<'a> Believed<'a> {
 fn decided(job: JobId, open: &Open, accepted: ResultId, believed: &Believed<'_>) -> Judged {
     let delivered = open.results.iter().find(|(_, id, _)| *id == accepted);
     hold(delivered.is_some(), || format!("{job:?} ended with a result that nobody delivered"))?;
-    if open.request.quorum == 1 {
+    let rejected = open.rejected.iter().find(|result| open.verdicts.get(*result).is_none_or(|one| !one.rejects()));
+    hold(rejected.is_none(), || format!("{job:?} forgot that validators rejected {rejected:?}"))?;
+    hold(!open.rejected.contains(&accepted), || format!("{job:?} accepted what validators rejected"))?;
+    if open.request.panel.is_some() {
+        let passes = open.verdicts.get(&accepted) == Some(&Verdict::Pass);
+        hold(passes, || format!("{job:?} accepted a result that did not pass"))?;
+    } else if open.request.quorum == 1 {
         return hold(open.verdicts.is_empty(), || format!("{job:?} was judged though nothing was compared"));
     }
     let passes = |id: &ResultId| open.verdicts.get(id) == Some(&Verdict::Pass);

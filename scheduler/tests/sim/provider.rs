@@ -5,7 +5,8 @@ use super::observer::result_id;
 use super::rng::Rng;
 use super::truth;
 use mercato_scheduler::{
-    Advert, Answer, Feedback, Input, JobId, Offer, Op, ProviderId, Requirement, Validation, Value,
+    Advert, Answer, Feedback, Input, JobId, Offer, Op, ProviderId, Requirement, VALIDATION_KIND, Validation, Value,
+    Verdict,
 };
 use std::collections::BTreeMap;
 
@@ -16,6 +17,8 @@ pub struct Work {
     pub kind: u16,
     pub lease: u64,
     pub validate: Validation,
+    /// Of a validator's work: whether the result that it is to look at is right.
+    pub is_right: Option<bool>,
     pub run_ms: u64,
     pub heartbeat_ms: Option<u64>,
 }
@@ -189,6 +192,9 @@ impl Provider {
 
     fn answer(&self, work: &Work, seen: Option<&Answer>, rng: &mut Rng) -> Answer {
         let (job, validate) = (work.job, work.validate);
+        if let Some(is_right) = work.is_right {
+            return Answer::Verdict(self.finds(is_right));
+        }
         match self.character {
             Character::Honest
             | Character::Crashes
@@ -201,6 +207,27 @@ impl Provider {
             Character::Colludes => truth::false_together(job, validate, rng),
             Character::Copies => seen.cloned().unwrap_or_else(|| truth::nothing(validate, rng)),
             Character::IsLazy => truth::nothing(validate, rng),
+        }
+    }
+
+    /// What it says of somebody else's result.
+    fn finds(&self, is_right: bool) -> Verdict {
+        match self.character {
+            Character::Cheats if is_right => Verdict::Copy,
+            Character::Cheats | Character::Colludes | Character::Copies | Character::IsLazy => Verdict::Pass,
+            Character::Honest
+            | Character::Crashes
+            | Character::Stalls
+            | Character::Overclaims
+            | Character::Declines
+            | Character::Late
+            | Character::Lies => {
+                if is_right {
+                    Verdict::Pass
+                } else {
+                    Verdict::Fail
+                }
+            }
         }
     }
 
@@ -248,7 +275,7 @@ fn provider_id(number: u64) -> ProviderId {
 }
 
 fn advert(character: Character, rng: &mut Rng) -> Advert {
-    let offers = KINDS.iter().filter_map(|kind| {
+    let offers = KINDS.iter().chain([&VALIDATION_KIND]).filter_map(|kind| {
         let price_msat = rng.maybe(600, 1, 2_000);
         rng.chance(600).then_some(Offer { kind: *kind, price_msat })
     });

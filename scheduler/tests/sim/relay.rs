@@ -3,7 +3,7 @@
 use super::provider::KINDS;
 use super::rng::Rng;
 use mercato_scheduler::credibility::NEWCOMER_LOW;
-use mercato_scheduler::{Answer, Config, Fact, Input, JobId, Record, Refusal, ResultId, Scheduler, Step};
+use mercato_scheduler::{Answer, Config, Fact, Input, JobId, Record, Refusal, ResultId, Scheduler, Step, Verdict};
 use std::collections::BTreeMap;
 
 /// A mistake of the relay, planted to see whether the simulation finds it.
@@ -69,6 +69,10 @@ pub enum Sabotage {
     MisreadsListening,
     /// Is content with the first result of anybody, where it is to be that of a trusted provider.
     TrustsAnybody,
+    /// Takes what every validator says for a pass.
+    MisreadsVerdicts,
+    /// Loses the record of what validators found now and then.
+    LosesAFinding,
 }
 
 impl Sabotage {
@@ -103,6 +107,8 @@ impl Sabotage {
         Self::TellsFalseStanding,
         Self::MisreadsListening,
         Self::TrustsAnybody,
+        Self::MisreadsVerdicts,
+        Self::LosesAFinding,
     ];
 }
 
@@ -164,6 +170,11 @@ impl Relay {
         {
             (request.adaptive, request.replicas, request.quorum) = (false, 1, 1);
         }
+        if let (Some(Sabotage::MisreadsVerdicts), Input::Result { answer: Answer::Verdict(verdict), .. }) =
+            (self.sabotage, &mut read)
+        {
+            *verdict = Verdict::Pass;
+        }
         if let (Some(Sabotage::TakesAnybodysMoney), Input::Claimed { job, payer, .. }) = (self.sabotage, &mut read) {
             let jobs = self.scheduler.as_ref().map(|scheduler| scheduler.state().jobs());
             *payer = jobs.and_then(|jobs| jobs.get(job)).map_or(*payer, |job| job.customer);
@@ -221,6 +232,8 @@ impl Relay {
                 let submission = |record: &Record| matches!(record.fact, Fact::Submitted { .. });
                 let loses = self.slips(Sabotage::LosesARecord, rng);
                 let loses_result = self.slips(Sabotage::LosesASubmission, rng);
+                let finding = |record: &Record| matches!(record.fact, Fact::Examining { .. } | Fact::Examined { .. });
+                let loses_finding = self.slips(Sabotage::LosesAFinding, rng);
                 let rest = |record: &Record| matches!(record.fact, Fact::Rested { .. });
                 let loses_rest = self.slips(Sabotage::LosesARest, rng);
                 let offer = |record: &Record| matches!(record.fact, Fact::BidsOpened { .. } | Fact::Bade { .. });
@@ -233,6 +246,7 @@ impl Relay {
                 let loses_payment = self.slips(Sabotage::LosesAPayment, rng);
                 let is_lost = |record: &Record| {
                     loses_offer && offer(record)
+                        || loses_finding && finding(record)
                         || loses_input && input(record)
                         || loses_straggler && straggler(record)
                         || loses && lost(record)

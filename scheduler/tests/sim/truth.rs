@@ -1,7 +1,7 @@
 //! What the right answer to a job is, and what those say who do not compute it.
 
 use super::rng::Rng;
-use mercato_scheduler::{Answer, JobId, ProviderId, Validation, splitmix64};
+use mercato_scheduler::{Answer, JobId, ProviderId, Validation, Verdict, splitmix64};
 
 /// How far apart two answers in numbers may be.
 pub const TOLERANCE: i128 = 1_000;
@@ -23,6 +23,7 @@ fn answer(from: u64, validate: Validation, rng: &mut Rng) -> Answer {
             let centre = i128::from(splitmix64(from) >> 8) * 4_096;
             Answer::Numbers(vec![centre + noise, noise - centre])
         }
+        Validation::Verdict => Answer::Verdict(Verdict::Pass),
     }
 }
 
@@ -52,6 +53,6 @@ pub fn same(validate: Validation, one: &Answer, other: &Answer) -> bool {
         (Validation::Tolerance { abs, .. }, Answer::Numbers(one), Answer::Numbers(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(a, b)| (a - b).abs() <= abs)
         }
-        (Validation::Exact | Validation::Tolerance { .. }, one, other) => one == other,
+        (Validation::Exact | Validation::Tolerance { .. } | Validation::Verdict, one, other) => one == other,
     }
 }

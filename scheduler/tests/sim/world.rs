@@ -12,8 +12,8 @@ use super::rng::Rng;
 use super::truth::{right, same};
 use mercato_scheduler::credibility::NEWCOMER_LOW;
 use mercato_scheduler::{
-    Answer, Config, Dispatch, Effect, End, Feedback, Input, Job, JobId, ProviderId, Reason, Refusal, Request, ResultId,
-    Status, Step, Validation, Verdict,
+    Answer, Config, Dispatch, Effect, End, Feedback, Finding, Input, Job, JobId, ProviderId, Reason, Refusal, Request,
+    ResultId, Status, Step, VALIDATION_KIND, Validation, Verdict,
 };
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
@@ -95,6 +95,9 @@ struct World {
     providers: Vec<Provider>,
     ids: Vec<ProviderId>,
     requests: BTreeMap<JobId, Request>,
+    /// Results that validators are to look at, by their job; and of each order whether its result is right.
+    ordered: BTreeMap<JobId, ResultId>,
+    are_right: BTreeMap<JobId, bool>,
     recent: VecDeque<(JobId, u16)>,
     /// Answers that were taken, until their job ends.
     answers: BTreeMap<JobId, Vec<(ResultId, Answer)>>,
@@ -165,6 +168,8 @@ impl World {
             ids: providers.iter().map(|provider| provider.id).collect(),
             providers,
             requests: BTreeMap::new(),
+            ordered: BTreeMap::new(),
+            are_right: BTreeMap::new(),
             recent: VecDeque::new(),
             answers: BTreeMap::new(),
             public: [None, None],
@@ -312,7 +317,13 @@ impl World {
             self.relay.step(clock_ms, &self.relay.read(&letter.input))?
         };
         match answer {
-            Ok(step) => self.hold(Pending { input: letter.input, step })?,
+            Ok(step) => {
+                let orders = orders(&step);
+                self.hold(Pending { input: letter.input, step })?;
+                for job in orders {
+                    self.order(job)?;
+                }
+            }
             Err(refusal) => {
                 self.count(refusal_name(&refusal), 1);
                 let dead = matches!(refusal, Refusal::NeverLeased | Refusal::StaleLease { .. });
@@ -323,6 +334,16 @@ impl World {
         }
         if crash == Some(Crash::AfterStep) {
             self.crash()?;
+        }
+        Ok(())
+    }
+
+    /// Orders validators in the same batch.
+    fn order(&mut self, job: JobId) -> Done {
+        let input = Input::Examine { job, by: job_id(&mut self.rng) };
+        let clock_ms = self.clock_ms();
+        if let Ok(step) = self.relay.step(clock_ms, &input)? {
+            self.hold(Pending { input, step })?;
         }
         Ok(())
     }
@@ -444,6 +465,9 @@ impl World {
         if let Input::Request { job, request, .. } = &pending.input {
             self.publish_request(*job, request);
         }
+        if let Input::Examine { job, by } = &pending.input {
+            self.publish_order(*job, *by);
+        }
         if let Input::Result { job, result, answer, .. } = &pending.input {
             self.answers.entry(*job).or_default().push((*result, answer.clone()));
         }
@@ -482,6 +506,9 @@ impl World {
         };
         if request.quorum > 1 && self.setup.sabotage != Some(Sabotage::ShowsWithheldResults) {
             return Ok(());
+        }
+        if request.validate == Validation::Verdict {
+            return self.observer.shown(*job, *provider);
         }
         self.public[usize::from(request.validate == Validation::Exact)] = Some(answer.clone());
         self.observer.shown(*job, *provider)
@@ -537,9 +564,26 @@ impl World {
         }
     }
 
+    fn publish_order(&mut self, job: JobId, by: JobId) {
+        self.count("orders of validators", 1);
+        let request = Request { validate: Validation::Verdict, ..Request::new(VALIDATION_KIND) };
+        let panel = self.requests.get(&job).and_then(|request| request.panel);
+        let quorum = panel.map_or(1, |panel| panel.quorum);
+        self.requests.insert(by, Request { quorum, ..request });
+        let ordered = self.ordered.get(&job).copied();
+        let answers = self.answers.get(&job);
+        let answer = answers.and_then(|answers| answers.iter().find(|(id, _)| Some(*id) == ordered));
+        if let (Some((_, answer)), Some(request)) = (answer.cloned(), self.requests.get(&job)) {
+            let validate = request.validate;
+            let is_right = same(validate, &right(job, validate, &mut self.rng), &answer);
+            self.are_right.insert(by, is_right);
+        }
+    }
+
     fn work(&self, job: JobId, request: &Request, lease: u64, run_ms: u64) -> Work {
         let heartbeat_ms = request.heartbeat_timeout_ms;
-        Work { job, kind: request.kind, lease, validate: request.validate, run_ms, heartbeat_ms }
+        let is_right = (request.validate == Validation::Verdict).then(|| self.are_right.get(&job) == Some(&true));
+        Work { job, kind: request.kind, lease, validate: request.validate, is_right, run_ms, heartbeat_ms }
     }
 
     /// Brings an effect to the provider that it concerns.
@@ -579,8 +623,18 @@ impl World {
             Effect::AnnounceVerdict { verdict, .. } => match verdict {
                 Verdict::Pass => self.count("verdict: pass", 1),
                 Verdict::Outlier => self.count("verdict: outlier", 1),
+                Verdict::Fail => self.count("verdict: fail", 1),
+                Verdict::Copy => self.count("verdict: copy", 1),
             },
-            Effect::AnnounceEnd { job, end, failed_input, .. } => {
+            Effect::OrderValidation { job, result, .. } => {
+                self.ordered.insert(*job, *result);
+            }
+            Effect::AnnounceEnd { job, end, failed_input, examined, .. } => {
+                match examined {
+                    Some(Finding::Passed) => self.count("validated", 1),
+                    Some(Finding::Unvalidated) => self.count("unvalidated", 1),
+                    None => {}
+                }
                 if let End::Succeeded { result } = end {
                     self.relay.results.insert(*job, *result);
                 }
@@ -627,10 +681,19 @@ impl World {
             return;
         };
         let (validate, quorum, believed) = (request.validate, request.quorum, request.adaptive && answers.len() == 1);
+        let has_panel = request.panel.is_some();
         let Some((_, answer)) = answers.into_iter().find(|(id, _)| id == result) else {
             return;
         };
+        if validate == Validation::Verdict {
+            let passed = answer == Answer::Verdict(Verdict::Pass);
+            let is_right = self.are_right.remove(&job) == Some(passed);
+            return self.count(if is_right { "validators: right" } else { "validators: wrong" }, 1);
+        }
         let is_right = same(validate, &right(job, validate, &mut self.rng), &answer);
+        if has_panel {
+            self.count(if is_right { "panel: right" } else { "panel: wrong" }, 1);
+        }
         let what = match (quorum > 1, believed, is_right) {
             (true, true, true) => "believed: right",
             (true, true, false) => "believed: wrong",
@@ -957,7 +1020,14 @@ fn withdrawal_name(reason: &Reason) -> &'static str {
         Reason::Cancelled => "withdrawn: cancelled",
         Reason::Expired => "withdrawn: expired",
         Reason::GaveUpWaiting(_) => "withdrawn: gave up waiting",
+        Reason::Rejected => "withdrawn: rejected",
     }
+}
+
+/// Jobs whose results wait for validators to be ordered.
+fn orders(step: &Step) -> Vec<JobId> {
+    let order = |effect: &Effect| if let Effect::OrderValidation { job, .. } = effect { Some(*job) } else { None };
+    step.effects.iter().filter_map(order).collect()
 }
 
 fn refusal_name(refusal: &Refusal) -> &'static str {
@@ -979,6 +1049,9 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::NoBidding => "refused: no bidding",
         Refusal::OfferTooHigh { .. } => "refused: offer too high",
         Refusal::NotEligible => "refused: not eligible",
+        Refusal::UnderExamination => "refused: under examination",
+        Refusal::NotExamined => "refused: not examined",
+        Refusal::TooManyValidators { .. } => "refused: too many validators",
         Refusal::TooManyRevisions { .. } => "refused: too many revisions",
         Refusal::TooManyBids { .. } => "refused: too many bids",
         Refusal::InputCycle => "refused: input cycle",
