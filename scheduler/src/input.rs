@@ -36,6 +36,7 @@ pub enum Feedback {
 }
 
 /// One thing that happened outside.
+#[expect(clippy::large_enum_variant, reason = "one is there at a time, and a request is the usual one")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Input {
     /// A provider published an advert; it replaces the one before. An advert may be old: it is no sign of life.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// One line of a tape.
+#[expect(clippy::large_enum_variant, reason = "one is there at a time, and a step is the usual one")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Line {
     /// The tape begins, or begins anew: so many [`Line::Row`]s of a checkpoint follow.

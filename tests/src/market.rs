@@ -111,6 +111,18 @@ impl Provider {
         lease.context("a lease")
     }
 
+    /// Waits for the next lease of its own, on whatever job.
+    pub async fn next_lease(&mut self) -> anyhow::Result<Lease> {
+        let own = self.pubkey();
+        let mut lease = None;
+        let wanted = |event: &Event| {
+            lease = Lease::read(event).ok().flatten();
+            lease.as_ref().is_some_and(|lease| lease.provider == own)
+        };
+        self.client.live_until(LEASES, wanted).await?;
+        lease.context("a lease")
+    }
+
     /// Says something about a job.
     pub async fn say(&mut self, draft: Draft) -> anyhow::Result<Verdict> {
         let event = draft.sign(&self.keys);

@@ -445,6 +445,28 @@ async fn offers_are_sealed_and_the_lowest_is_paid_the_second_lowest() -> anyhow:
 }
 
 #[tokio::test]
+async fn a_validator_is_asked_before_a_result_is_accepted() -> anyhow::Result<()> {
+    let relay = relay()?;
+    let mut customer = Customer::join(&relay).await?;
+    let (mut provider, mut validator) = (Provider::join(&relay, 5_195).await?, Provider::join(&relay, 5_702).await?);
+    let job = customer.ask(request(5_195).tag(["validate", "validator"])).await?;
+    let lease = provider.lease(&job).await?;
+    let result = provider.deliver(&lease).await?;
+
+    let order = validator.next_lease().await?;
+    let asked = validator.client.query([json!({"ids": [order.job]})]).await?;
+    let asked = asked.first().context("the order is stored")?;
+    assert_eq!((asked.kind, asked.value("i")), (5_702, Some(result.as_str())));
+    check_state(&mut customer, &relay, &job, &[("status", "validating"), ("validation", &order.job)]).await?;
+    let verdict = validator.say(order.result(5_702).content("pass")).await?;
+    ensure!(verdict.accepted, "a verdict was refused: {}", verdict.text);
+
+    let end = customer.told("success").await?;
+    assert_eq!((end.value("validated"), end.value("result")), (Some("pass"), Some(result.as_str())));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_hidden_request_does_not_use_up_a_strangers_limit() -> anyhow::Result<()> {
     let relay = relay()?;
     let (mut stranger, mut customer) = (Client::connect(&relay).await?, Customer::join(&relay).await?);
