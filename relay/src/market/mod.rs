@@ -1,8 +1,8 @@
 //! The market: events become inputs of the scheduler, and its effects become events that the relay signs.
 //!
 //! The main path, all of it on the writer's thread and before anything is stored: [`Market::on_event`] reads the event
-//! (`request`, `advert`, `feedback`), asks the scheduler (`intake`), and turns what it decided into an [`Output`]:
-//! journal entries (`journal`), signed events (`announce`) and deliveries. The writer commits the event and the output
+//! (`request`, `advert`, `feedback`), asks the scheduler (`intake`, `step`), and turns what it decided into an [`Output`]:
+//! journal entries (`journal`), events to sign (`telling`, `announce`) and deliveries (`visibility`). The writer commits the event and the output
 //! as one, so that after a crash either all of it happened or nothing. `docs/market.md` is the protocol.
 //!
 //! What a restart needs is in the journal (the scheduler's state) and in the stored events (adverts, job states,
@@ -30,22 +30,24 @@ mod presence;
 mod refusal;
 mod request;
 mod requirement;
+mod settings;
 mod signer;
 mod stamp;
+mod step;
 mod subject;
 mod tag;
 mod tape;
+mod taping;
+mod telling;
 mod till;
 mod uncommitted;
+mod visibility;
 mod walk_in;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use mercato_scheduler::tape::Line;
-use mercato_scheduler::{
-    Config, CustomerId, Dispatch, Effect, Fact, Input, Job, JobId, ProviderId, Refusal, RestoreError, Scheduler,
-};
+use mercato_scheduler::{CustomerId, Input, JobId, ProviderId, RestoreError, Scheduler};
 
 pub use announce::Announcement;
 pub use audience::Audiences;
@@ -67,6 +69,7 @@ use crate::store::{Store, StoreError};
 use catalogue::Catalogue;
 use journal::{Entry, EntryError};
 use news::News;
+use settings::scheduler_config;
 use stamp::Stamps;
 use tape::{Note, Tape};
 use uncommitted::Uncommitted;
@@ -351,277 +354,6 @@ impl Market {
         Moment { market_ms: now.market_ms.max(self.scheduler.state().now_ms()), ..now }
     }
 
-    /// Gives the scheduler an input and adds what it caused to `output`.
-    fn step(&mut self, now: Moment, input: Input, output: &mut Output) -> Result<(), Refusal> {
-        let (snapshot, was_settled) = (self.tape.as_ref().map(Tape::head), self.scheduler.is_settled());
-        let line = snapshot.map(|_| Line::Step { at_ms: now.market_ms, input: input.clone() });
-        let step = self.scheduler.step(now.market_ms, input)?;
-        let did_nothing = step.records.is_empty() && step.effects.is_empty();
-        if let Some(line) = line.filter(|_| !(did_nothing && was_settled && self.scheduler.is_settled())) {
-            self.speak(now, line, output);
-        }
-        for record in &step.records {
-            self.journal_entries += 1;
-            output.journal.push(journal::encode(record));
-            self.follow(now, &record.fact, output);
-            self.news.note(assertion::concerned(&record.fact, self.scheduler.state()), now.market_ms);
-        }
-        for effect in &step.effects {
-            if !matches!(effect, Effect::OrderValidation { .. }) {
-                self.announce(now, effect, snapshot, output);
-            }
-        }
-        // These are steps of their own, and the states that they tell are the newer ones.
-        for effect in &step.effects {
-            self.order(now, effect, output);
-        }
-        Ok(())
-    }
-
-    /// Begins the tape, goes on with it, or ends it, as the operator has it now.
-    fn resume_tape(&mut self, now: Moment, output: &mut Output) {
-        let config = self.scheduler.config().clone();
-        match (self.config.tape, &self.tape) {
-            (true, Some(_)) => self.speak(now, Line::Restored { config }, output),
-            (true, None) => {
-                self.note(Note::Stands(Box::default()), output);
-                let rows = self.scheduler.checkpoint();
-                self.speak(now, Line::Began { config, rows: rows.len() as u64 }, output);
-                rows.into_iter().for_each(|row| self.speak(now, Line::Row(row), output));
-            }
-            (false, Some(_)) => self.note(Note::Stopped, output),
-            (false, None) => {}
-        }
-    }
-
-    /// Adds a line to the tape. A page is published as soon as it is full, so that none is longer than a line beyond that.
-    fn speak(&mut self, now: Moment, line: Line, output: &mut Output) {
-        if let Some(tape) = &self.tape {
-            let note = tape.speak(now, line, &self.scheduler, &self.keys);
-            self.note(note, output);
-        }
-        if self.tape.as_ref().is_some_and(Tape::is_full) {
-            self.publish_tape(now, output);
-        }
-    }
-
-    fn reveal(&mut self, now: Moment, job: JobId, output: &mut Output) {
-        let notes = self.tape.as_ref().map_or_else(Vec::new, |tape| tape.reveal(now, job));
-        notes.into_iter().for_each(|note| self.note(note, output));
-    }
-
-    fn publish_tape(&mut self, now: Moment, output: &mut Output) {
-        if let Some(tape) = &self.tape {
-            let draft = tape.draft();
-            output.announcements.push(Announcement {
-                draft,
-                created_at: now.wall_s(),
-                state_of: None,
-                author: Author::Relay,
-            });
-            self.note(Note::Published, output);
-        }
-    }
-
-    fn note(&mut self, note: Note, output: &mut Output) {
-        self.journal_entries += 1;
-        output.journal.push(journal::encode_note(&note));
-        Tape::apply(&mut self.tape, note);
-    }
-
-    /// For inputs that the relay gives by itself: nobody is there to be told of a refusal, and there should be none.
-    fn step_surely(&mut self, now: Moment, input: Input, output: &mut Output) {
-        if let Err(refusal) = self.step(now, input, output) {
-            tracing::warn!(%refusal, "the scheduler refused what the relay told it");
-        }
-    }
-
-    /// Keeps what is derived from the scheduler's state in step with it.
-    fn follow(&mut self, now: Moment, fact: &Fact, output: &mut Output) {
-        self.meters.note(fact, self.scheduler.state());
-        match fact {
-            Fact::ProviderForgotten { provider } => self.catalogue.forget(&Pubkey(provider.0)),
-            Fact::Requested { job, .. } => {
-                self.stamps.begin(*job);
-                let row = self.scheduler.state().jobs().get(job);
-                if let Some(audience) = row.and_then(audience_of) {
-                    self.audiences.restrict(EventId(job.0), audience);
-                }
-            }
-            Fact::Leased { job, provider, .. } => {
-                let (job, to) = (EventId(job.0), Pubkey(provider.0));
-                if self.audiences.admit(&job, to) {
-                    output.deliveries.push(Delivery { job, to });
-                }
-            }
-            Fact::BidsOpened { job, .. } => {
-                // Who could do it must see it to make an offer, and only one who gets it may deliver.
-                let event = EventId(job.0);
-                if let Some(told) = self.audiences.open(&event) {
-                    output.releases.push(Release { event, told: told.into_iter().collect() });
-                }
-            }
-            Fact::Bade { provider, offer, .. } => {
-                self.audiences.withhold(EventId(offer.0), HashSet::from([Pubkey(provider.0)]));
-            }
-            Fact::BidsClosed { job } => {
-                self.reveal(now, *job, output);
-                self.release_offers(*job, output);
-                let row = self.scheduler.state().jobs().get(job);
-                if let Some(audience) = row.and_then(audience_of) {
-                    self.audiences.restrict(EventId(job.0), audience);
-                }
-            }
-            Fact::Submitted { job, provider, result, .. } => {
-                if let Some(job) = self.scheduler.state().jobs().get(job).filter(|job| job.compares()) {
-                    self.audiences.withhold(EventId(result.0), readers_of(job, *provider));
-                }
-            }
-            Fact::Ended { job, .. } => {
-                self.reveal(now, *job, output);
-                self.release_offers(*job, output);
-                drop(self.audiences.open(&EventId(job.0)));
-                self.release_results(*job, output);
-            }
-            Fact::Opened { job } => {
-                let event = EventId(job.0);
-                if let Some(told) = self.audiences.open(&event) {
-                    output.releases.push(Release { event, told: told.into_iter().collect() });
-                }
-            }
-            Fact::Examining { job, .. } => {
-                // Nobody delivers now, so nobody can copy; and validators must read it.
-                self.reveal(now, *job, output);
-                self.release_results(*job, output);
-            }
-            Fact::Examined { .. }
-            | Fact::Advertised { .. }
-            | Fact::Listened { .. }
-            | Fact::Waited { .. }
-            | Fact::Believed { .. }
-            | Fact::Unadvertised { .. }
-            | Fact::Seen { .. }
-            | Fact::Lapsed { .. }
-            | Fact::CameOnline { .. }
-            | Fact::WentOffline { .. }
-            | Fact::Restarted { .. }
-            | Fact::Ran { .. }
-            | Fact::PaymentAsked { .. }
-            | Fact::LeaseEnded { .. }
-            | Fact::Forgotten { .. }
-            | Fact::CountersRestored { .. }
-            | Fact::ProviderRestored(_)
-            | Fact::JobRestored(_)
-            | Fact::HalfLifeSet { .. }
-            | Fact::CustomerForgotten { .. }
-            | Fact::CustomerRestored(_)
-            | Fact::InputCame { .. }
-            | Fact::InputFailed { .. }
-            | Fact::Straggled { .. }
-            | Fact::Rested { .. }
-            | Fact::Woke { .. }
-            | Fact::RunsRestored { .. }
-            | Fact::Quoted { .. }
-            | Fact::Paid { .. }
-            | Fact::Confirmed { .. }
-            | Fact::Billed { .. }
-            | Fact::Settled { .. }
-            | Fact::WentUnpaid { .. }
-            | Fact::QueueRestored { .. } => {}
-        }
-    }
-
-    /// Lets everybody read the results of a job.
-    fn release_results(&self, job: JobId, output: &mut Output) {
-        let row = self.scheduler.state().jobs().get(&job);
-        for submission in row.into_iter().flat_map(|job| &job.submissions) {
-            let event = EventId(submission.result.0);
-            if let Some(told) = self.audiences.release(&event) {
-                output.releases.push(Release { event, told: told.into_iter().collect() });
-            }
-        }
-    }
-
-    /// Orders validators, in the same commit as what is to be looked at.
-    fn order(&mut self, now: Moment, effect: &Effect, output: &mut Output) {
-        let Effect::OrderValidation { job, .. } = effect else { return };
-        let mut draft = announce::draft(effect, None, None, now);
-        // Another relay that comes by it has not to schedule it as well.
-        draft.tags.push(announce::tag("scheduler", [self.keys.public().to_hex()]));
-        let (created_at, author) = (now.wall_s(), Author::Relay);
-        let announcement = Announcement { draft, created_at, state_of: None, author };
-        // Its id is needed now, and leases carry it. Signed again with the rest of the commit it has the same id.
-        let event = announcement.clone().sign(&self.keys);
-        self.uncommitted.put(&event, &*self.store);
-        output.announcements.push(announcement);
-        self.step_surely(now, Input::Examine { job: *job, by: job_id(&event.id) }, output);
-    }
-
-    /// Lets everybody read the offers for a job, those that were changed too.
-    fn release_offers(&self, job: JobId, output: &mut Output) {
-        let row = self.scheduler.state().jobs().get(&job);
-        for offer in row.into_iter().flat_map(|job| &job.bidding.bids).flat_map(|bid| &bid.said) {
-            let event = EventId(offer.0);
-            if let Some(told) = self.audiences.release(&event) {
-                output.releases.push(Release { event, told: told.into_iter().collect() });
-            }
-        }
-    }
-
-    /// Drafts the event that tells of `effect`.
-    fn announce(&mut self, now: Moment, effect: &Effect, snapshot: Option<tape::Head>, output: &mut Output) {
-        let (request, created_at) = match effect {
-            Effect::AnnounceLease { job, .. } => {
-                (self.uncommitted.request(&EventId(job.0), &*self.store), now.wall_s())
-            }
-            Effect::AnnounceState { view } => {
-                (None, self.stamps.next(view, now.wall_s(), &*self.store, &self.keys.public()))
-            }
-            Effect::AnnounceWithdrawal { .. }
-            | Effect::AnnounceVerdict { .. }
-            | Effect::AnnounceEnd { .. }
-            | Effect::AnnouncePayment { .. }
-            | Effect::OrderValidation { .. } => (None, now.wall_s()),
-        };
-        let state_of = match effect {
-            Effect::AnnounceState { view } => Some(view.job),
-            Effect::AnnounceLease { .. }
-            | Effect::AnnounceWithdrawal { .. }
-            | Effect::AnnounceVerdict { .. }
-            | Effect::AnnounceEnd { .. }
-            | Effect::AnnouncePayment { .. }
-            | Effect::OrderValidation { .. } => None,
-        };
-        let draft = announce::draft(effect, request.as_deref(), snapshot.as_ref(), now);
-        output.announcements.push(Announcement { draft, created_at, state_of, author: Author::Relay });
-    }
-
-    /// Asserts what is known of those whose reputation changed.
-    fn tell_news(&mut self, now: Moment, output: &mut Output) {
-        let told = self.news.take(now.market_ms);
-        let drafts = told.iter().filter_map(|key| assertion::draft(self.scheduler.state(), key));
-        let (created_at, author) = (now.wall_s(), Author::Reputation);
-        output.announcements.extend(drafts.map(|draft| Announcement { draft, created_at, state_of: None, author }));
-    }
-
-    fn restore_audiences(&self) {
-        let jobs = self.scheduler.state().jobs().values();
-        let restricted = jobs.filter_map(|job| Some((EventId(job.id.0), audience_of(job)?)));
-        // While validators are at work, and once they have rejected a result, it is for everybody.
-        let compares = |job: &&Job| job.is_open() && job.compares() && job.examination.is_none();
-        let comparing = self.scheduler.state().jobs().values().filter(compares);
-        let withheld = comparing.flat_map(|job| {
-            let results = job.submissions.iter().filter(|submission| submission.verdict.is_none());
-            results.map(|submission| (EventId(submission.result.0), readers_of(job, submission.provider)))
-        });
-        let bidding = self.scheduler.state().jobs().values().filter(|job| job.bidding.until_ms.is_some());
-        let sealed = bidding.flat_map(|job| &job.bidding.bids).flat_map(|bid| {
-            let own = HashSet::from([Pubkey(bid.provider.0)]);
-            bid.said.iter().map(move |offer| (EventId(offer.0), own.clone()))
-        });
-        self.audiences.replace(restricted.collect(), withheld.chain(sealed).collect());
-    }
-
     /// Reads the adverts of every provider that has any. They may have changed while the relay was away, or have been
     /// imported.
     fn restore_catalogue(&mut self, now: Moment, output: &mut Output) -> Result<(), StoreError> {
@@ -670,24 +402,6 @@ fn decode(
     Ok((records, tape))
 }
 
-/// Who may see an open leased job; `None`: everybody.
-fn audience_of(job: &Job) -> Option<HashSet<Pubkey>> {
-    let takes_offers = job.bidding.until_ms.is_some();
-    if !job.is_open() || job.request.dispatch == Dispatch::Open || takes_offers {
-        return None;
-    }
-    let past = job.attempts.iter().map(|attempt| attempt.provider);
-    let delivered = job.submissions.iter().map(|submission| submission.provider);
-    let leaseholders = past.chain(delivered).chain(job.leases.iter().map(|lease| lease.provider));
-    let providers = job.request.providers.iter().copied().chain(leaseholders).map(|provider| Pubkey(provider.0));
-    Some(providers.chain([Pubkey(job.customer.0)]).collect())
-}
-
-/// Who may read a provider's result while others still work on the job.
-fn readers_of(job: &Job, provider: ProviderId) -> HashSet<Pubkey> {
-    HashSet::from([Pubkey(provider.0), Pubkey(job.customer.0)])
-}
-
 fn job_id(id: &EventId) -> JobId {
     JobId(id.0)
 }
@@ -698,50 +412,4 @@ fn provider_id(pubkey: &Pubkey) -> ProviderId {
 
 fn customer_id(pubkey: &Pubkey) -> CustomerId {
     CustomerId(pubkey.0)
-}
-
-/// The operator's settings in the scheduler's terms.
-fn scheduler_config(config: &MarketConfig) -> Result<Config, MarketError> {
-    let ms = |seconds: u64| seconds.saturating_mul(1_000);
-    let shortest_accept_s = config.min_accept_timeout_s.min(config.accept_timeout_s).min(config.max_accept_timeout_s);
-    let own = Config {
-        accept_timeout_ms: ms(config.accept_timeout_s),
-        accept_timeout_derived: config.derive_accept_timeout,
-        // Whoever lowers the usual time or the longest alone means that.
-        accept_timeout_min_ms: ms(shortest_accept_s),
-        accept_timeout_max_ms: ms(config.max_accept_timeout_s),
-        run_timeout_ms: ms(config.run_timeout_s),
-        run_timeout_derived: config.derive_run_timeout,
-        backups: config.backups,
-        // Whoever lowers the longest alone means that.
-        run_timeout_min_ms: ms(config.min_run_timeout_s.min(config.max_run_timeout_s)),
-        run_timeout_max_ms: ms(config.max_run_timeout_s),
-        pay_timeout_ms: ms(config.pay_timeout_s),
-        job_timeout_ms: ms(config.job_timeout_s),
-        job_timeout_max_ms: ms(config.max_job_timeout_s),
-        disconnect_grace_ms: ms(config.disconnect_grace_s),
-        restart_grace_ms: ms(config.restart_grace_s),
-        liveness_window_ms: ms(config.liveness_s),
-        // Often enough that the window is right to a few per cent, seldom enough not to fill the journal.
-        seen_resolution_ms: ms(config.liveness_s) / 30,
-        auction_max_ms: ms(config.max_auction_s),
-        validation_timeout_ms: ms(config.validation_timeout_s),
-        retry_base_ms: ms(config.retry_s),
-        retry_max_ms: ms(config.max_retry_s),
-        attempts_default: config.attempts,
-        attempts_max: config.max_attempts,
-        // Whoever lowers the attempts alone means that.
-        replicas_max: config.max_replicas.min(config.max_attempts),
-        open_after_ms: (config.open_after_s > 0).then(|| ms(config.open_after_s)),
-        default_slots: config.slots,
-        slots_max: config.max_slots,
-        jobs_max: config.max_open_jobs,
-        jobs_per_customer_max: config.max_open_jobs_per_customer,
-        providers_max: config.max_providers,
-        ended_retention_ms: ms(config.ended_retention_s),
-        ended_max: config.max_ended_jobs,
-        half_life_ms: ms(config.reputation_half_life_days.saturating_mul(86_400)),
-        customers_max: config.max_customers,
-    };
-    own.flaw().map_or(Ok(own), |flaw| Err(MarketError::Config(flaw)))
 }
